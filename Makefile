@@ -1,0 +1,46 @@
+# Everything sets itself up: any target works as the first command after a clone.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROTOS := proto/analytics/v1/service.proto proto/spoold/admin/v1/admin.proto proto/spoold/record/v1/record.proto
+PROTOC := $(BIN)/python -m grpc_tools.protoc -Ispoold/api=proto
+
+.PHONY: help demo run test lint bench sim proto clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): pyproject.toml
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## watch it: 120 events in and out, a kill -9 in the middle, nothing lost
+	@$(BIN)/python -m tests.demo
+
+run: $(READY) ## the daemon in test mode, in the foreground
+	@TEST_MODE=true LOG_FORMAT=console HOST=127.0.0.1 SPOOL_URL=sqlite://$(CURDIR)/build/run ADMIN_SOCKET=$(CURDIR)/build/run/admin.sock $(BIN)/spoold
+
+test: $(READY) ## all tests
+	@$(BIN)/python -m pytest -q
+
+lint: $(READY) ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(READY) ## speed and memory, as ratios
+	@$(BIN)/python -m tests.bench
+
+sim: $(READY) ## the simulator: SEED=n replays one run, SEEDS=n explores that many
+	@$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
+
+proto: $(READY) ## generate spoold/api from proto/
+	@$(PROTOC) --python_out=. --pyi_out=. $(PROTOS)
+	@$(PROTOC) --grpc_python_out=. $(filter-out %record.proto,$(PROTOS))
+
+clean: ## forget everything that was made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,3 @@
+"""spoold: a durable on-disk spool for analytics events."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,61 @@
+"""Prometheus metrics: the names are a contract with dashboards (design: what it says).
+
+Counters and histograms are fed where the thing happens; gauges are read from the spool at scrape time.
+"""
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+_COMMIT_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_COMMIT_EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_FLUSH_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+Gauges = Callable[[], Iterable[GaugeMetricFamily]]
+
+
+class Metrics:
+    """All instruments of one daemon, in a registry of their own. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"spoold_{name}", text, labels, registry=self.registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"spoold_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+        self.events_accepted = counter("events_accepted", "Events made durable.", "type")
+        self.events_refused = counter("events_refused", "Events refused at the door.", "reason")
+        self.events_duplicate = counter("events_duplicate", "Events whose id was in the journal already.")
+        self.events_from_the_future = counter("events_from_the_future", "Events ahead of our clock, taken as now.")
+        self.events_delivered = counter("events_delivered", "Events that the provider took.", "lane")
+        self.events_dead = counter("events_dead", "Events set aside for good.", "lane", "reason")
+        self.events_purged = counter("events_purged", "Events given up by command or policy.", "lane")
+        self.flushes = counter("flushes", "Requests to a provider.", "lane", "outcome")
+        self.retries = counter("retries", "Requests that will be repeated.", "lane")
+        self.damaged_records = counter("damaged_records", "Records that failed their checksum.")
+        self.flush_seconds = histogram("flush_seconds", "From sending to the reply understood.", _FLUSH_SECONDS, "lane")
+        self.commit_seconds = histogram("commit_seconds", "One commit, its fsync included.", _COMMIT_SECONDS)
+        self.commit_events = histogram("commit_events", "Events that shared one commit.", _COMMIT_EVENTS)
+        self.checkpoint_seconds = histogram("checkpoint_seconds", "One checkpoint; appends wait.", _COMMIT_SECONDS)
+
+    def add_gauges(self, read: Gauges) -> None:
+        """Ask ``read`` for gauges at each scrape."""
+        self.registry.register(_GaugeCollector(read))
+
+
+class _GaugeCollector(Collector):
+    def __init__(self, read: Gauges) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        return self._read()
+
+    def describe(self) -> Iterable[Metric]:
+        # Registering must not read the spool: there are no fixed names to announce.
+        return []
