@@ -37,9 +37,11 @@ class SystemClock:
     """The machine's clocks."""
 
     def wall_ms(self) -> int:
+        """Unix milliseconds."""
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
+        """Seconds."""
         return time.monotonic()
 
 
@@ -50,7 +52,9 @@ class SystemEntropy:
         self._jitter = random.SystemRandom()
 
     def random_bytes(self, count: int) -> bytes:
+        """From the kernel."""
         return os.urandom(count)
 
     def uniform(self, low: float, high: float) -> float:
+        """For jitter."""
         return self._jitter.uniform(low, high)

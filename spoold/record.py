@@ -25,8 +25,7 @@ _MAX_EXACT_INTEGER = 2**53
 
 _CRC_TAG = 0x35
 _CRC_BYTES = 5
-#: Where the 16 bytes of the id stand in a record: behind the tag and the length.
-ID_SLICE = slice(2, 18)
+_LOW_BITS = 0x7F
 
 
 class Draft(NamedTuple):
@@ -205,8 +204,8 @@ def format_uuid(raw: bytes) -> str:
 
 def _varint(value: int) -> bytes:
     out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
+    while value > _LOW_BITS:
+        out.append(value & _LOW_BITS | 0x80)
         value >>= 7
     out.append(value)
     return bytes(out)

@@ -262,6 +262,10 @@ class Lanes(Protocol):
         """
         ...
 
+    def oldest_pending_at_ms(self, lane: str) -> int | None:
+        """When the lane's oldest pending event was received (wall clock, Unix milliseconds), or None."""
+        ...
+
     def wait(self, lane: str, min_pending: int, timeout_seconds: float | None) -> None:
         """Return when the lane has ``min_pending`` events pending, was nudged, or at the timeout."""
         ...

@@ -1,0 +1,90 @@
+"""The threads around the steps, and what they wait on: the one place that may use ``threading``.
+
+Every loop of the daemon is ``step(now) → seconds to wait``, with no thread in it; ``Loop`` gives it one. Whoever starts
+a loop stops it and joins it. None is a daemon thread.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from spoold.clock import Clock
+
+
+class ThreadSignal:
+    """A wait that anybody can end; cleared by the wait that it ends."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """End the current or the next wait."""
+        self._event.set()
+
+    def wait(self, timeout_seconds: float | None) -> bool:
+        """Return True when it was set, False at the timeout (None waits for ever)."""
+        was_set = self._event.wait(timeout_seconds)
+        self._event.clear()
+        return was_set
+
+
+def make_lock() -> AbstractContextManager[object]:
+    """A lock for a few lines of state."""
+    return threading.Lock()
+
+
+class Loop:
+    """A named thread that calls ``step`` until it is told to stop.
+
+    ``step`` takes monotonic seconds and returns how long to wait: None until woken, 0 not at all. What it raises ends
+    the thread and is handed to ``on_death``, once: a dead helper must be noticed and acted on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[float], float | None],
+        clock: Clock,
+        *,
+        on_death: Callable[[str, BaseException], None],
+        wait: Callable[[float | None], object] | None = None,
+        wake: Callable[[], None] | None = None,
+    ) -> None:
+        """Prepare the thread; ``start`` starts it.
+
+        Args:
+            wait: How to wait, where something else than ``wake`` also ends the wait (a lane's new events).
+            wake: How to end that wait.
+        """
+        self._step = step
+        self._clock = clock
+        self._on_death = on_death
+        signal = ThreadSignal()
+        self._wait = wait or signal.wait
+        self.wake = wake or signal.set
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=False)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def request_stop(self) -> None:
+        """End after the step under way. Idempotent, returns at once."""
+        self._is_stopping = True
+        self.wake()
+
+    def join(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for the end; False when the timeout came first."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self._is_stopping:
+                seconds = self._step(self._clock.monotonic())
+                if seconds != 0 and not self._is_stopping:
+                    self._wait(seconds)
+        except BaseException as exc:  # noqa: BLE001 - the thread ends here: whoever watches must learn why
+            self._on_death(self._thread.name, exc)

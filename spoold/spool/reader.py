@@ -1,0 +1,118 @@
+"""Reading beside the writer: ``mode=ro`` connections, and no read transaction that outlives a page."""
+
+import sqlite3
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from spoold.record import DamagedEvent, Event, read_record
+from spoold.spool.contract import LaneStory, Page, Story
+from spoold.spool.lookup import find_seq
+from spoold.spool.rows import LaneRow, State
+from spoold.spool.statements import SQL
+
+MAX_PAGE_EVENTS = 1000
+_NO_BOUND = 2**63 - 1
+_BUSY_SECONDS = 10.0
+
+
+def connect_reader(file: Path) -> sqlite3.Connection:
+    """A connection that can't write, not even a checkpoint."""
+    return sqlite3.connect(
+        f"{file.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        check_same_thread=False,
+        isolation_level=None,
+    )
+
+
+class Reader:
+    """Reads the journal. Safe from any thread: each call has a connection to itself, kept for the next one."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._idle: deque[sqlite3.Connection] = deque()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = connect_reader(self._file)
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
+
+    def page(self, lane: LaneRow, after: int, *, max_events: int, max_bytes: int) -> Page:
+        """A stretch of the lane's way; see the seam."""
+        start, bound, next_start = _stretch(lane, after)
+        limit = min(max_events, MAX_PAGE_EVENTS)
+        with self._connection() as connection:
+            sizes = connection.execute(SQL["page_sizes"], (start, bound, limit)).fetchone()[0]
+            seqs, is_cut = _fitting(sizes or "", max_bytes)
+            events: list[Event | DamagedEvent] = []
+            if seqs:
+                blobs = connection.execute(SQL["page_records"], (start, seqs[-1])).fetchone()[0]
+                records = (bytes.fromhex(text) for text in blobs.split(","))
+                events = [read_record(seq, data) for seq, data in zip(seqs, records, strict=True)]
+        is_last = not is_cut and len(seqs) < limit
+        if is_last and next_start is not None:
+            return Page(events, next_start, is_end=False)
+        return Page(events, seqs[-1] if seqs else start, is_end=is_last)
+
+    def first_after(self, seq: int) -> Event | DamagedEvent | None:
+        """The oldest event behind ``seq``."""
+        with self._connection() as connection:
+            row = connection.execute(SQL["first_record_after"], (seq,)).fetchone()
+        return None if row is None else read_record(*row)
+
+    def story(self, event_id: bytes, state: State) -> Story | None:
+        """An event by id, with what became of it; see the seam."""
+        with self._connection() as connection:
+            seq = find_seq(connection, event_id, state.spool.id_tag)
+            row = None if seq is None else connection.execute(SQL["record"], (seq,)).fetchone()
+            if seq is None or row is None:
+                return None
+            lanes = [_lane_story(connection, state.lanes[name], seq) for name in sorted(state.lanes)]
+        return Story(read_record(seq, row[0]), lanes)
+
+    def close(self) -> None:
+        """Close what is idle; nothing may be reading."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _stretch(lane: LaneRow, after: int) -> tuple[int, int, int | None]:
+    """(where to start, where to stop, where to go on from when everything up to there was read)."""
+    start = after
+    for gap in lane.gaps:
+        if gap.after <= start < gap.upto:
+            start = gap.upto
+        elif gap.after > start:
+            return start, gap.after, gap.upto
+    return start, _NO_BOUND, None
+
+
+def _fitting(sizes: str, max_bytes: int) -> tuple[list[int], bool]:
+    seqs: list[int] = []
+    total = 0
+    for entry in sizes.split(",") if sizes else ():
+        seq, size = entry.split(":")
+        total += int(size)
+        if seqs and total > max_bytes:
+            return seqs, True
+        seqs.append(int(seq))
+    return seqs, False
+
+
+def _lane_story(connection: sqlite3.Connection, lane: LaneRow, seq: int) -> LaneStory:
+    is_in_gap = any(gap.after < seq <= gap.upto for gap in lane.gaps)
+    if seq <= lane.opened_seq or is_in_gap or (lane.is_closed and seq > lane.closed_seq):
+        return LaneStory(lane.name, "none", "")
+    if seq > lane.cursor:
+        return LaneStory(lane.name, "pending", "")
+    row = connection.execute(SQL["set_aside_reason"], (lane.name, seq)).fetchone()
+    return LaneStory(lane.name, "settled", "") if row is None else LaneStory(lane.name, "dead", row[0])

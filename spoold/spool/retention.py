@@ -1,0 +1,42 @@
+"""Forgetting what every lane is done with, in steps that never hold the writer long."""
+
+from dataclasses import replace
+
+from spoold.spool.rows import State
+from spoold.spool.statements import SQL
+from spoold.spool.transaction import Transaction
+
+_FOREVER = float("inf")
+
+
+def trim(tx: Transaction, max_events: int, *, older_than_ms: int | None) -> int:
+    """Forget the oldest settled events, their callers' ids and their ledger rows.
+
+    Args:
+        max_events: At most this many; bounds how long the writer is held.
+        older_than_ms: Only what was received before (hybrid clock); None when room is short and age does not count.
+
+    Returns:
+        How many events were forgotten.
+    """
+    execute = tx.connection.execute
+    settled_seq = State(tx.spool, tx.lanes).settled_seq()
+    before = _FOREVER if older_than_ms is None else older_than_ms / 1000
+    upto, count = execute(SQL["trim_candidates"], (max_events, settled_seq, before)).fetchone()
+    if not count:
+        return 0
+    execute(SQL["trim_caller_ids"], (upto,))
+    execute(SQL["trim_journal"], (upto,))
+    for lane, delivered, dead, filtered in execute(SQL["folded_ledger"], (upto,)).fetchall():
+        row = tx.lanes[lane]
+        tx.save_lane(
+            replace(
+                row,
+                base_delivered=row.base_delivered + delivered,
+                base_dead=row.base_dead + dead,
+                base_filtered=row.base_filtered + filtered,
+            )
+        )
+    execute(SQL["trim_ledger"], (upto,))
+    tx.spool = replace(tx.spool, trimmed=tx.spool.trimmed + count)
+    return int(count)

@@ -1,0 +1,143 @@
+"""The spool's state as values: one spool row and one row a lane, read once and kept in step with the commits."""
+
+import sqlite3
+from dataclasses import dataclass, field, fields, replace
+from typing import NamedTuple
+
+from spoold.spool.contract import LaneState, RetryState
+from spoold.spool.statements import SQL
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolRow:
+    """The table ``spool``: see the migration for each column."""
+
+    accepted: int
+    duplicates: int
+    trimmed: int
+    last_seq: int
+    last_id_ms: int
+    id_tag: bytes
+    damaged: int
+    dead_bytes: int
+
+    def columns(self) -> tuple[object, ...]:
+        """The values for ``save_spool``."""
+        return tuple(getattr(self, column.name) for column in fields(self))
+
+
+class Gap(NamedTuple):
+    """What was accepted while a lane was closed: seqs in (after, upto], ``events`` of them."""
+
+    after: int
+    upto: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRow:
+    """The table ``lane``, column by column, and the lane's gaps in order."""
+
+    name: str
+    kind: str
+    is_closed: int
+    epoch: int
+    opened_seq: int
+    cursor: int
+    position: int
+    opened_at: int
+    closed_seq: int
+    accrued: int
+    delivered: int = 0
+    dead: int = 0
+    filtered: int = 0
+    purged: int = 0
+    failures: int = 0
+    is_stopped: int = 0
+    wait_ms: int = 0
+    not_before_ms: int = 0
+    last_error: str = ""
+    last_error_at_ms: int = 0
+    last_settlement: bytes = b""
+    base_delivered: int = 0
+    base_dead: int = 0
+    base_filtered: int = 0
+    gaps: tuple[Gap, ...] = field(default=())
+
+    def columns(self) -> tuple[object, ...]:
+        """The values for ``save_lane``."""
+        return tuple(getattr(self, name) for name in _LANE_COLUMNS)
+
+    def accepted(self, spool: SpoolRow) -> int:
+        """Events appended while this lane was open."""
+        return self.accrued + (0 if self.is_closed else spool.accepted - self.opened_at)
+
+    def pending(self, spool: SpoolRow) -> int:
+        """Accepted for this lane and not settled."""
+        return self.accepted(spool) - self.delivered - self.dead - self.filtered - self.purged
+
+    def state(self, spool: SpoolRow) -> LaneState:
+        """The view that the seam shows."""
+        return LaneState(
+            name=self.name,
+            kind=self.kind,
+            cursor=self.cursor,
+            epoch=self.epoch,
+            is_closed=bool(self.is_closed),
+            accepted=self.accepted(spool),
+            delivered=self.delivered,
+            dead=self.dead,
+            filtered=self.filtered,
+            purged=self.purged,
+            retry=RetryState(
+                failures=self.failures,
+                is_stopped=bool(self.is_stopped),
+                wait_ms=self.wait_ms,
+                not_before_ms=self.not_before_ms,
+                last_error=self.last_error,
+                last_error_at_ms=self.last_error_at_ms,
+            ),
+        )
+
+
+_LANE_COLUMNS = tuple(column.name for column in fields(LaneRow) if column.name != "gaps")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything but the events: what the last commit made true."""
+
+    spool: SpoolRow
+    lanes: dict[str, LaneRow]
+
+    def lane_states(self) -> list[LaneState]:
+        """The lanes as the seam shows them, by name."""
+        return [self.lanes[name].state(self.spool) for name in sorted(self.lanes)]
+
+    def holding_lanes(self) -> list[LaneRow]:
+        """The lanes that may still want events: a closed one only while it has some pending."""
+        return [lane for lane in self.lanes.values() if not lane.is_closed or lane.pending(self.spool)]
+
+    def settled_seq(self) -> int:
+        """Every lane is done with the events up to here."""
+        return min((lane.cursor for lane in self.holding_lanes()), default=self.spool.last_seq)
+
+    def pending(self) -> int:
+        """Events that some lane has not settled: those behind the slowest cursor."""
+        positions = [lane.position for lane in self.holding_lanes()]
+        return self.spool.accepted - min(positions, default=self.spool.accepted)
+
+    def retained(self) -> int:
+        """Events in the journal that every lane has settled."""
+        return self.spool.accepted - self.spool.trimmed - self.pending()
+
+
+def load_state(connection: sqlite3.Connection) -> State:
+    """Read the whole state: a few rows, whatever the backlog (I8)."""
+    spool = SpoolRow(*connection.execute(SQL["load_spool"]).fetchone())
+    gaps: dict[str, list[Gap]] = {}
+    for lane, *gap in connection.execute(SQL["load_gaps"]):
+        gaps.setdefault(lane, []).append(Gap(*gap))
+    rows = connection.execute(SQL["load_lanes"]).fetchall()
+    lanes = {row[0]: replace(LaneRow(*row), gaps=tuple(gaps.get(row[0], ()))) for row in rows}
+    return State(spool, lanes)

@@ -1,0 +1,78 @@
+"""The schema's version: fresh files, migrations, and who may read what.
+
+A schema carries the oldest format that can still read it (``min_reader``). A program refuses only a spool whose
+``min_reader`` is newer than itself, so a downgrade works where it can.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterable, Mapping
+from importlib import resources
+
+from spoold.errors import SpoolVersionError
+
+_CREATE = "CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL, min_reader INTEGER NOT NULL)"
+#: The oldest format that reads what each migration leaves behind; a migration not listed here keeps the last one.
+MIN_READER: Mapping[int, int] = {1: 1}
+
+
+def shipped_migrations() -> dict[int, str]:
+    """The migrations of this version: number → SQL."""
+    folder = resources.files("spoold.spool").joinpath("migrations")
+    return {
+        int(file.name[:4]): file.read_text() for file in folder.iterdir() if re.fullmatch(r"\d{4}_\w+\.sql", file.name)
+    }
+
+
+def migrate(
+    connection: sqlite3.Connection,
+    migrations: Mapping[int, str],
+    min_reader: Mapping[int, int] = MIN_READER,
+) -> None:
+    """Bring the file to the newest format, in one transaction with the note that it was done.
+
+    Raises:
+        SpoolVersionError: A newer version wrote the file and says that this one can't read it.
+    """
+    newest = max(migrations)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(_CREATE)
+        row = connection.execute("SELECT version, min_reader FROM schema").fetchone()
+        version, needed = row or (0, 0)
+        if needed > newest:
+            raise SpoolVersionError(
+                f"the spool has format {version}, which needs a program that reads format {needed}; "
+                f"this one reads {newest}: install the newer version again"
+            )
+        pending = [number for number in sorted(migrations) if number > version]
+        for number in pending:
+            for statement in statements_in(migrations[number]):
+                connection.execute(statement)
+            needed = min_reader.get(number, needed)
+        if pending:
+            connection.execute("DELETE FROM schema")
+            connection.execute("INSERT INTO schema (version, min_reader) VALUES (?, ?)", (newest, needed))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def check_readable(connection: sqlite3.Connection) -> None:
+    """Raise SpoolVersionError unless this version can read the file; changes nothing."""
+    newest = max(shipped_migrations())
+    version, needed = connection.execute("SELECT version, min_reader FROM schema").fetchone()
+    if needed > newest:
+        raise SpoolVersionError(f"the spool has format {version}; this program reads up to {newest}")
+
+
+def statements_in(script: str) -> Iterable[str]:
+    """Cut a script into statements: ``executescript`` would commit the open transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,234 @@
+"""The store: one file, one writer connection, ``apply(appends, writes)`` is one transaction.
+
+Synchronous and without threads: the writer thread feeds it in production, a seeded script in simulation.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from spoold.clock import Entropy
+from spoold.errors import SpoolCorruptError, SpooldError, SpoolFailedError, SpoolFullError
+from spoold.spool.appending import Append, insert
+from spoold.spool.contract import Receipt
+from spoold.spool.journal import DATABASE_NAME, JournalQueue
+from spoold.spool.rows import State, load_state
+from spoold.spool.schema import migrate, shipped_migrations
+from spoold.spool.space import Space
+from spoold.spool.statements import SQL
+from spoold.spool.transaction import Transaction
+
+Write = Callable[[Transaction], object]
+Commit = Callable[[sqlite3.Connection], None]
+
+_TAG_BYTES = 2
+_PAGE_BYTES = 4096
+_FRAME_BYTES = _PAGE_BYTES + 24
+#: Where the WAL-index header keeps mxFrame, the number of frames in use (sqlite.org/walformat.html, section 2.1).
+_MAX_FRAME_OFFSET = 16
+
+
+class Results(NamedTuple):
+    """What a commit made of each append and each write: a value, or why it was refused."""
+
+    appends: list[list[Receipt] | SpooldError]
+    writes: list[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a checkpoint left: frames in the WAL, and how many of them are in the database."""
+
+    frames: int
+    done: int
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    """The moment at which a group becomes true. A constructor argument, so that a simulation can die around it."""
+    connection.execute("COMMIT")
+
+
+class Store:
+    """One spool directory, open for writing. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        directory: Path,
+        space: Space,
+        entropy: Entropy,
+        *,
+        durability: str = "fsync",
+        commit: Commit = commit,
+    ) -> None:
+        """Open or create; the directory lock must be held.
+
+        Raises:
+            SpoolCorruptError: SQLite calls the file damaged or no database.
+            SpoolVersionError: A newer version wrote it.
+            SpoolFailedError: The disk failed, or has no room even without the reserve.
+        """
+        self._space = space
+        self._commit = commit
+        self._file = directory / DATABASE_NAME
+        self._shm_fd: int | None = None
+        self._queue = self._open(directory, durability)
+        self.connection = self._queue.connection
+        try:
+            migrate(self.connection, shipped_migrations())
+            if self.connection.execute(SQL["load_spool"]).fetchone() is None:
+                self.connection.execute(SQL["create_spool"], (entropy.random_bytes(_TAG_BYTES),))
+            self.state: State = load_state(self.connection)
+        except sqlite3.Error as exc:
+            self.close()
+            raise classify(exc) from exc
+        except SpooldError:
+            self.close()
+            raise
+
+    def _open(self, directory: Path, durability: str) -> JournalQueue:
+        try:
+            return JournalQueue(directory, durability)
+        except sqlite3.Error as exc:
+            error = classify(exc)
+            # A full disk with a leftover WAL can't even be opened: that is what the reserve is for.
+            if isinstance(error, SpoolCorruptError) or not self._space.give_up_reserve():
+                raise error from exc
+        try:
+            return JournalQueue(directory, durability)
+        except sqlite3.Error as exc:
+            raise classify(exc) from exc
+
+    def apply(self, appends: Sequence[Append], writes: Sequence[Write]) -> Results:
+        """Make everything true in one commit, or nothing.
+
+        A single append or write that is refused (no room, a lost lease) is answered with its error and is not part of
+        the commit. A group that fails for space is retried without its appends, so that settles and trims still commit.
+
+        Raises:
+            SpoolFailedError: The disk failed; what was committed is unknown until the next start.
+            SpoolCorruptError: SQLite calls the file damaged.
+        """
+        refusals = self._space.admit([append.size for append in appends], self.used_bytes())
+        admitted = [append for append, refusal in zip(appends, refusals, strict=True) if refusal is None]
+        try:
+            receipts, results = self._transact(admitted, writes)
+        except SpoolFullError as exc:
+            self._space.note_disk_full()
+            receipts, results = self._retry_without_appends(writes)
+            return Results([exc for _ in appends], results)
+        answers = iter(receipts)
+        return Results([next(answers) if refusal is None else refusal for refusal in refusals], results)
+
+    def _retry_without_appends(self, writes: Sequence[Write]) -> tuple[list[list[Receipt]], list[object]]:
+        try:
+            return self._transact([], writes)
+        except SpoolFullError as exc:
+            raise SpoolFailedError(f"not even a settle fits on the disk, its reserve included: {exc}") from exc
+
+    def _transact(self, appends: Sequence[Append], writes: Sequence[Write]) -> tuple[list[list[Receipt]], list[object]]:
+        if not appends and not writes:
+            return [], []
+        tx = Transaction(self.connection, self.state.spool, dict(self.state.lanes))
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            results = [_run(write, tx) for write in writes]
+            receipts = insert(tx, appends)
+            if tx.spool is not self.state.spool:
+                self.connection.execute(SQL["save_spool"], tx.spool.columns())
+            self._commit(self.connection)
+        except BaseException as exc:
+            with suppress(sqlite3.Error):
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+            if isinstance(exc, sqlite3.Error):
+                raise classify(exc) from exc
+            raise
+        self.state = replace(self.state, spool=tx.spool, lanes=tx.lanes)
+        return receipts, results
+
+    def checkpoint(self) -> Checkpoint:
+        """Copy WAL pages into the database as far as readers allow. Belongs between groups: appends wait meanwhile."""
+        try:
+            _busy, frames, done = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._space.free_list_bytes = self._pragma("freelist_count") * _PAGE_BYTES
+        except sqlite3.Error as exc:
+            raise classify(exc) from exc
+        return Checkpoint(frames, done)
+
+    def vacuum(self, keep_bytes: int, max_bytes: int) -> None:
+        """Give free pages back to the file system, at most ``max_bytes``, but keep some for the next appends."""
+        try:
+            free_pages = self._pragma("freelist_count")
+            pages = min(free_pages - keep_bytes // _PAGE_BYTES, max_bytes // _PAGE_BYTES)
+            if pages > 0:
+                # Stepped to its end: a plain execute would free a single page.
+                self.connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            self._space.free_list_bytes = self._pragma("freelist_count") * _PAGE_BYTES
+        except sqlite3.Error as exc:
+            error = classify(exc)
+            if not isinstance(error, SpoolFullError):
+                raise error from exc
+
+    def measure_wal(self) -> int:
+        """Bytes of the WAL in use; the file itself keeps its size, since overwriting syncs faster than growing."""
+        if self._shm_fd is None:
+            try:
+                self._shm_fd = os.open(self._side_file("-shm"), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return 0
+        frames = int.from_bytes(os.pread(self._shm_fd, 4, _MAX_FRAME_OFFSET), "little")
+        self._space.wal_frame_bytes = frames * _FRAME_BYTES
+        return self._space.wal_frame_bytes
+
+    def wal_bytes(self) -> int:
+        """Size of the WAL file."""
+        return _size(self._side_file("-wal"))
+
+    def file_bytes(self) -> int:
+        """Size of all the spool's files on disk."""
+        return _size(self._file) + self.wal_bytes()
+
+    def used_bytes(self) -> int:
+        """What ``max_bytes`` bounds: the files, less the pages that the next appends will fill again."""
+        return self.file_bytes() - self._space.free_list_bytes
+
+    def close(self) -> None:
+        """Checkpoint and close. Idempotent."""
+        if self._shm_fd is not None:
+            os.close(self._shm_fd)
+            self._shm_fd = None
+        self._queue.close()
+
+    def _pragma(self, name: str) -> int:
+        return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def _side_file(self, suffix: str) -> Path:
+        return self._file.with_name(self._file.name + suffix)
+
+
+def classify(error: sqlite3.Error) -> SpooldError:
+    """What an error of SQLite means for the spool. Only damage is called damage."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return SpoolFullError("the disk is full", reason="disk")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return SpoolCorruptError(f"SQLite can't read the spool: {error}")
+    return SpoolFailedError(f"the spool's disk failed: {error}")
+
+
+def _run(write: Write, tx: Transaction) -> object:
+    try:
+        return write(tx)
+    except SpooldError as exc:
+        return exc
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

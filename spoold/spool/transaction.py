@@ -1,0 +1,28 @@
+"""The writer's open transaction: what a function needs when it changes the spool."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from spoold.spool.contract import LaneState
+from spoold.spool.rows import LaneRow, SpoolRow
+from spoold.spool.statements import SQL
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One commit in the making.
+
+    ``spool`` and ``lanes`` are what the commit will make true; they replace the store's state when it has committed and
+    are dropped when it has not. A function that takes a transaction must check everything before it writes: raising a
+    SpooldError afterwards would leave its half in the commit.
+    """
+
+    connection: sqlite3.Connection
+    spool: SpoolRow
+    lanes: dict[str, LaneRow]
+
+    def save_lane(self, lane: LaneRow) -> LaneState:
+        """Write the row and answer with what it says."""
+        self.connection.execute(SQL["save_lane"], lane.columns())
+        self.lanes[lane.name] = lane
+        return lane.state(self.spool)
