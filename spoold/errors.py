@@ -28,6 +28,18 @@ class InvalidEventError(SpooldError):
         self.violations = violations
 
 
+class ListenError(SpooldError):
+    """A listener can't be opened. The message names the address, the reason and the fix.
+
+    Attributes:
+        address: ``host:port`` or ``unix:path``.
+    """
+
+    def __init__(self, message: str, *, address: str) -> None:
+        super().__init__(message)
+        self.address = address
+
+
 class SpoolError(SpooldError):
     """Root of what can go wrong in the spool."""
 

@@ -1,0 +1,201 @@
+"""The listener: gRPC on TCP and, if configured, on a unix socket."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from spoold.clock import Clock
+from spoold.errors import ListenError
+from spoold.ingest.health import Health
+from spoold.ingest.ids import CallerIds
+from spoold.ingest.servicer import MAX_MESSAGE_BYTES, SERVICE, AnalyticsServicer
+from spoold.ingest.validation import Rules
+from spoold.metrics import Metrics
+from spoold.spool.contract import Journal
+
+#: Conditions in which appends are accepted.
+_ACCEPTING = ("healthy", "degraded")
+
+_OPTIONS = (
+    # Shared ports are grpcio's default: a second daemon would silently take half of the calls.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES),
+    # Clients may keep idle connections alive through a NAT or a balancer, but not with more than one ping in 10 s;
+    # grpcio's default punishes anything below 5 minutes by closing the connection.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Notice clients that vanished without a word: grpcio's default is 2 hours.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSettings:
+    """What the operator may choose.
+
+    Attributes:
+        host: Name or address to listen on.
+        port: 0 means any free one.
+        unix_socket: Path to listen on as well, or None. The spool's directory must be locked before: a second server
+            binds an existing path without an error, and removes the file when it stops.
+        max_event_bytes: Largest event, as JSON in bytes.
+        max_concurrent_calls: Calls of all kinds at one moment, health watches included; more are answered
+            RESOURCE_EXHAUSTED. At the fastest that one process answers, some thousands a second, 1024 is a commit
+            that stalls for a fifth of a second; the messages behind it are what this bounds the memory of. A single
+            connection queues its calls before it comes to that.
+    """
+
+    host: str
+    port: int
+    unix_socket: Path | None = None
+    max_event_bytes: int = 32_000
+    max_concurrent_calls: int = 1_024
+
+
+class IngestServer:
+    """The door: takes events in, answers when they are on disk.
+
+    Construct anywhere; start, stop and ``set_serving`` on the loop's thread.
+
+    Args:
+        journal: Where accepted events go. Its futures may complete on any thread.
+        settings: What the operator may choose.
+        id_namespace: Under which a caller's id that is no UUID becomes one.
+        clock: Wall time, for timestamps.
+        metrics: Counts what was accepted and refused.
+        condition: ``healthy``, ``degraded``, ``full`` or ``draining``: what ``HealthCheck`` answers. Called on the
+            loop's thread for each such call; must not block.
+        queue_size: Events that wait for delivery, for the log message ``event queued``. Called as ``condition`` is.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        settings: IngestSettings,
+        *,
+        id_namespace: UUID,
+        clock: Clock,
+        metrics: Metrics,
+        condition: Callable[[], str],
+        queue_size: Callable[[], int],
+    ) -> None:
+        self._journal = journal
+        self._settings = settings
+        self._rules = Rules(max_event_bytes=settings.max_event_bytes, ids=CallerIds(id_namespace), clock=clock)
+        self._metrics = metrics
+        self._condition = condition
+        self._queue_size = queue_size
+        self._health = Health(("", SERVICE))
+        self._server: grpc.aio.Server | None = None
+        self._address = ""
+
+    @property
+    def address(self) -> str:
+        """``host:port`` with the port that is listened on; empty before ``start``."""
+        return self._address
+
+    async def start(self) -> None:
+        """Listen. From the return on calls are answered.
+
+        Raises:
+            ListenError: The address can't be had.
+        """
+        server = self._build_server()
+        settings = self._settings
+        port = _listen_tcp(server, settings.host, settings.port)
+        if settings.unix_socket is not None:
+            _listen_unix(server, settings.unix_socket)
+        self._address = _join(settings.host, port)
+        self.set_serving(self._condition() in _ACCEPTING)
+        await server.start()
+        self._server = server
+
+    def set_serving(self, is_serving: bool) -> None:  # noqa: FBT001  # meant for loop.call_soon_threadsafe
+        """Say by ``grpc.health.v1`` whether appends are accepted. On the loop's thread."""
+        self._health.set_serving(is_serving=is_serving)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no more calls, and let those in flight finish for at most ``grace_seconds``; then they are cut off.
+
+        What a cut-off call had handed to the journal stays accepted. Idempotent; does nothing before ``start``.
+        """
+        server, self._server = self._server, None
+        if server is None:
+            return
+        self._health.set_serving(is_serving=False)
+        stopping = asyncio.ensure_future(server.stop(grace_seconds))
+        # One round of the loop, so that watchers hear of it.
+        await asyncio.sleep(0)
+        self._health.release_watches()
+        await stopping
+
+    def _build_server(self) -> grpc.aio.Server:
+        servicer = AnalyticsServicer(
+            self._journal,
+            self._rules,
+            self._metrics,
+            condition=self._condition,
+            queue_size=self._queue_size,
+            loop=asyncio.get_running_loop(),
+        )
+        handlers = {
+            # No deserialiser: the handlers take the message as it came.
+            name: grpc.unary_unary_rpc_method_handler(handler)
+            for name, handler in servicer.handlers().items()
+        }
+        limit = self._settings.max_concurrent_calls
+        server = grpc.aio.server(
+            handlers=(grpc.method_handlers_generic_handler(SERVICE, handlers),),
+            options=(*_OPTIONS, ("grpc.max_concurrent_streams", limit)),
+            maximum_concurrent_rpcs=limit,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        return server
+
+
+def _listen_tcp(server: grpc.aio.Server, host: str, port: int) -> int:
+    address = _join(host, port)
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as exc:
+        reason = _why_not(host, port)
+        raise ListenError(
+            f"can't listen on {address}: {reason} (ingest.host, ingest.port; HOST, GRPC_PORT)", address=address
+        ) from exc
+
+
+def _listen_unix(server: grpc.aio.Server, path: Path) -> None:
+    address = f"unix:{path}"
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError as exc:
+        reason = "its directory does not exist" if not path.parent.is_dir() else "the path can't be bound"
+        raise ListenError(f"can't listen on {address}: {reason} (ingest.unix_socket)", address=address) from exc
+
+
+def _why_not(host: str, port: int) -> str:
+    """Why an address can't be bound. grpcio doesn't tell, so try once more and ask the kernel."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                probe.listen()
+    except OSError as exc:
+        return exc.strerror or str(exc)
+    return "unknown reason"
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
