@@ -65,7 +65,8 @@ class HttpReply:
     retry_after_seconds: float | None = None
 
 
-class Rejected(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rejected:
     """One part that the provider will never take.
 
     Attributes:
@@ -77,7 +78,8 @@ class Rejected(NamedTuple):
     reason: str
 
 
-class Deferral(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Deferral:
     """One part that the provider will take later."""
 
     index: int
