@@ -11,24 +11,20 @@ from spoold.spool.contract import Lanes
 class Flusher:
     """Carries out a lane's decisions. ``step`` and ``wait`` belong to the lane's thread."""
 
-    def __init__(self, lane: Lane, sender: Sender, spool: Lanes, clock: Clock, *, on_done: Callable[[], None]) -> None:
-        """Bind a lane to its sender.
-
-        Args:
-            on_done: Called on the lane's thread when its final flush is over.
-        """
+    def __init__(self, lane: Lane, sender: Sender, spool: Lanes, clock: Clock) -> None:
         self.lane = lane
         self._sender = sender
         self._spool = spool
         self._clock = clock
-        self._on_done = on_done
+        #: Called on the lane's thread when its final flush is over. Set by whoever starts the thread.
+        self.on_done: Callable[[], None] = _do_nothing
         self._min_pending = 1
 
     def step(self, now: float) -> float | None:
         """Do one thing; returns how long to wait before the next."""
         action = self.lane.step(now)
         if isinstance(action, Done):
-            self._on_done()
+            self.on_done()
             return None
         if isinstance(action, Send):
             attempt = self._sender.send(action.call, action.timeout_seconds)
@@ -50,6 +46,14 @@ class Flusher:
         self.lane.request_stop(deadline)
         self.wake()
 
+    def abort(self) -> None:
+        """The time is over: cut a send short. What it carried stays pending."""
+        self._sender.abort()
+
     def close(self) -> None:
         """Give connections back; the thread must have ended."""
         self._sender.close()
+
+
+def _do_nothing() -> None:
+    pass

@@ -30,6 +30,10 @@ class Sender(Protocol):
         """Send ``call``; never raises for what a provider or a network does."""
         ...
 
+    def abort(self) -> None:
+        """Make a ``send`` in another thread end soon, with its outcome unknown."""
+        ...
+
     def close(self) -> None:
         """Give connections back."""
         ...
@@ -58,6 +62,10 @@ class HttpSender:
             outcome = self._provider.read_reply(call.route, len(parts), reply)
         return Attempt(outcome, status, self._clock.monotonic() - start)
 
+    def abort(self) -> None:
+        """Cut the connections."""
+        self._transport.abort()
+
     def close(self) -> None:
         """Close idle connections."""
         self._transport.close()
@@ -76,6 +84,9 @@ class TestModeSender:
         del timeout_seconds
         self._log.info("TEST MODE: would send batch", event_count=len(call.items), route=call.route)
         return Attempt(Delivered(), status=None, took_seconds=0.0)
+
+    def abort(self) -> None:
+        """Nothing is under way."""
 
     def close(self) -> None:
         """Nothing is open."""

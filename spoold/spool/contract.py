@@ -82,6 +82,7 @@ class LaneState:
         cursor: Everything up to this seq is settled.
         epoch: Rises with each claim; fences an older owner.
         is_closed: Not in the configuration: accrues nothing more, keeps what it had pending.
+        missed: Accepted while the lane was closed and still ahead of its cursor; it will jump over them.
     """
 
     name: str
@@ -94,6 +95,7 @@ class LaneState:
     dead: int
     filtered: int
     purged: int
+    missed: int
     retry: RetryState
 
     @property

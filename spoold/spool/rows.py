@@ -89,6 +89,7 @@ class LaneRow:
             dead=self.dead,
             filtered=self.filtered,
             purged=self.purged,
+            missed=sum(gap.events for gap in self.gaps),
             retry=RetryState(
                 failures=self.failures,
                 is_stopped=bool(self.is_stopped),

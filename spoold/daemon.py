@@ -1,0 +1,257 @@
+"""The daemon: the one place that knows all parts, how they start and in which order they stop."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from uuid import UUID
+
+import uvloop
+from prometheus_client import start_http_server
+
+from spoold import __version__
+from spoold.admin.server import AdminServer
+from spoold.admin.servicer import AdminServicer
+from spoold.clock import Clock, Entropy
+from spoold.config import LoadedConfig, describe_config
+from spoold.delivery.fleet import Fleet
+from spoold.errors import ListenError
+from spoold.gauges import CommitMetrics, read_gauges
+from spoold.ingest.server import IngestServer, IngestSettings
+from spoold.log import get_logger
+from spoold.metrics import Metrics
+from spoold.runtime import Loop, ThreadSignal, make_lock
+from spoold.spool.contract import SpoolStats
+from spoold.spool.directory import load_namespace, prepare_directory
+from spoold.spool.housekeeping import Housekeeper
+from spoold.spool.local import LocalSpool
+from spoold.spool.lock import DirectoryLock
+from spoold.spool.space import Space, SpaceLimits
+from spoold.spool.store import Store
+
+#: Calls in flight at the stop may wait this long for their commit.
+_INGEST_GRACE_SECONDS = 5.0
+_ADMIN_GRACE_SECONDS = 1.0
+#: A thread that died is started again after a pause, so that a fault that stays does not spin.
+_RESTART_SECONDS = 1.0
+
+_log = get_logger("spoold")
+
+
+class Daemon:
+    """One running spoold.
+
+    Start: lock, spool, writer, admin, housekeeping, metrics, lanes, ingest. Each part is registered for its end as it
+    starts, and they end in reverse: ingest with grace, the final flush, and so on. Admin outlives the lanes, so that
+    ``spoolctl status`` shows the drain. One end that fails does not keep the others from theirs.
+    """
+
+    def __init__(self, loaded: LoadedConfig, *, clock: Clock, entropy: Entropy) -> None:
+        self._loaded = loaded
+        self._config = loaded.config
+        self._clock = clock
+        self._entropy = entropy
+        self._metrics = Metrics()
+        self._started_at = clock.monotonic()
+        self._stats: SpoolStats | None = None
+        self._is_draining = False
+        self._failure: BaseException | None = None
+        #: A lane's thread hangs in a name lookup and could not be ended: leave the process without joining it.
+        self.has_hanging_thread = False
+
+    def run(self) -> None:
+        """Serve until a signal comes.
+
+        Raises:
+            SpooldError: It could not start, or the spool failed. Everything else was stopped in order.
+        """
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._run())
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def condition(self) -> str:
+        """``healthy``, ``degraded`` (a lane is out, or damage was found), ``full`` or ``draining``."""
+        if self._is_draining:
+            return "draining"
+        if self._stats is not None and self._stats.refusing is not None:
+            return "full"
+        is_damaged = self._stats is not None and self._stats.damaged > 0
+        return "degraded" if is_damaged or self._fleet.is_any_out else "healthy"
+
+    def request_stop(self) -> None:
+        """Stop in order; a second call cuts the final flush short. On the loop's thread."""
+        if self._stop.is_set():
+            self._hurry.set()
+        else:
+            _log.info("Shutdown signal received")
+            self._stop.set()
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.request_stop)
+        config = self._config
+        # Test mode has a spool of its own: a live one's events must never be "delivered" to nowhere.
+        directory = config.spool.directory / "test" if config.test_mode else config.spool.directory
+        prepare_directory(directory)
+        async with AsyncExitStack() as stack:
+            stack.enter_context(DirectoryLock(directory))
+            namespace = config.ingest.id_namespace or load_namespace(directory, self._entropy)
+            self._start_spool(directory, stack)
+            self._fleet = Fleet(
+                config,
+                self._spool,
+                self._metrics,
+                clock=self._clock,
+                entropy=self._entropy,
+                on_death=self._lane_died,
+            )
+            self._ingest = self._make_ingest(namespace)
+            await self._start_admin(stack)
+            self._start_housekeeping(stack)
+            self._start_metrics(stack)
+            self._fleet.start()
+            stack.push_async_callback(self._flush_finally)
+            await self._ingest.start()
+            stack.push_async_callback(self._stop_ingest)
+            _log.info("listening", address=self._ingest.address, test_mode=config.test_mode, version=__version__)
+            await self._stop.wait()
+            self._is_draining = True
+        _log.info("stopped")
+
+    def _start_spool(self, directory: Path, stack: AsyncExitStack) -> None:
+        config = self._config.spool
+        space = Space(directory, SpaceLimits(config.max_bytes, config.min_free_bytes))
+        store = Store(directory, space, self._entropy, durability=config.durability)
+        self._spool = LocalSpool(
+            store,
+            space,
+            self._clock,
+            self._entropy,
+            directory=directory,
+            retention_seconds=config.retention_seconds,
+            observer=CommitMetrics(self._metrics),
+            lock=make_lock(),
+            make_signal=ThreadSignal,
+        )
+        stack.callback(self._spool.close)
+        writer = self._start_loop("writer", self._spool.commits.step, self._writer_died, stack)
+        self._spool.commits.wake = writer.wake
+
+    def _start_housekeeping(self, stack: AsyncExitStack) -> None:
+        housekeeper = Housekeeper(self._spool, self._look)
+        # Once before anybody is served: a spool that is full at the start must say so.
+        housekeeper.step(self._clock.monotonic())
+        self._start_loop("housekeeper", housekeeper.step, self._writer_died, stack)
+
+    def _start_loop(
+        self,
+        name: str,
+        step: Callable[[float], float | None],
+        on_death: Callable[[str, BaseException], None],
+        stack: AsyncExitStack,
+    ) -> Loop:
+        loop = Loop(name, step, self._clock, on_death=on_death)
+        stack.callback(loop.join)
+        stack.callback(loop.request_stop)
+        loop.start()
+        return loop
+
+    def _make_ingest(self, namespace: UUID) -> IngestServer:
+        config = self._config.ingest
+        settings = IngestSettings(
+            host=config.host, port=config.port, unix_socket=config.socket, max_event_bytes=config.max_event_bytes
+        )
+        return IngestServer(
+            self._spool,
+            settings,
+            id_namespace=namespace,
+            clock=self._clock,
+            metrics=self._metrics,
+            condition=lambda: self.condition,
+            queue_size=lambda: max((lane.pending for lane in self._spool.lanes()), default=0),
+        )
+
+    async def _start_admin(self, stack: AsyncExitStack) -> None:
+        servicer = AdminServicer(
+            self._spool,
+            lanes=lambda: self._fleet.lanes,
+            describe=lambda: describe_config(self._loaded),
+            condition=lambda: self.condition,
+            clock=self._clock,
+            address=lambda: self._ingest.address,
+            started_at=self._started_at,
+            pid=os.getpid(),
+            test_mode=self._config.test_mode,
+        )
+        server = AdminServer(self._config.admin.socket, servicer)
+        await server.start()
+        stack.push_async_callback(server.stop, _ADMIN_GRACE_SECONDS)
+
+    def _start_metrics(self, stack: AsyncExitStack) -> None:
+        address = self._config.metrics.host_and_port
+        if address is None:
+            return
+        self._metrics.add_gauges(read_gauges(self._spool, lambda: self._fleet.lanes, self._clock))
+        host, port = address
+        try:
+            server, thread = start_http_server(port, host, self._metrics.registry)
+        except OSError as exc:
+            raise ListenError(
+                f"metrics.address (METRICS_ADDRESS) {self._config.metrics.address}: {exc.strerror}; "
+                "name another address, or an empty one to switch metrics off",
+                address=self._config.metrics.address,
+            ) from exc
+        _log.info("metrics listening", address=f"{host}:{server.server_port}")
+        stack.callback(thread.join)
+        stack.callback(server.server_close)
+        stack.callback(server.shutdown)
+
+    async def _stop_ingest(self) -> None:
+        self._is_draining = True
+        await self._ingest.stop(_INGEST_GRACE_SECONDS)
+        self._spool.stop_accepting()
+
+    async def _flush_finally(self) -> None:
+        self._is_draining = True
+        deadline = self._clock.monotonic() + self._config.shutdown_timeout_seconds
+        self._fleet.request_stop(deadline)
+        joined = asyncio.create_task(asyncio.to_thread(self._fleet.join, deadline))
+        hurried = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait({joined, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        self.has_hanging_thread = not await asyncio.to_thread(self._fleet.abort)
+        await joined
+
+    def _look(self, stats: SpoolStats) -> None:
+        # Called once on the loop's own thread, then on the housekeeper's.
+        was_refusing = None if self._stats is None else self._stats.refusing
+        self._stats = stats
+        if stats.refusing != was_refusing:
+            if stats.refusing is not None:
+                _log.error(
+                    "spool full", reason=stats.refusing, bytes=stats.bytes, disk_free_bytes=stats.disk_free_bytes
+                )
+            else:
+                _log.info("spool has room again", bytes=stats.bytes)
+            self._loop.call_soon_threadsafe(self._ingest.set_serving, stats.refusing is None)
+
+    def _writer_died(self, name: str, error: BaseException) -> None:
+        # Recovery is the next start: what was committed is on disk, what was not has been answered with the failure.
+        _log.error("thread died", thread=name, error=str(error), kind=type(error).__name__)
+        self._failure = error
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    def _lane_died(self, name: str, error: BaseException) -> None:
+        _log.error("thread died", lane=name, error=str(error), kind=type(error).__name__)
+        self._loop.call_soon_threadsafe(self._loop.call_later, _RESTART_SECONDS, self._restart_lane, name)
+
+    def _restart_lane(self, name: str) -> None:
+        if not self._is_draining:
+            self._loop.run_in_executor(None, self._fleet.restart, name)

@@ -1,0 +1,173 @@
+"""All lanes of a daemon: opened from the configuration, each on a thread of its own (I5), stopped together."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from spoold.clock import Clock, Entropy
+from spoold.config import Config, LaneConfig
+from spoold.delivery.backoff import RetryPolicy
+from spoold.delivery.flusher import Flusher
+from spoold.delivery.lane import Lane, LaneSettings
+from spoold.delivery.report import LaneReport
+from spoold.delivery.sender import HttpSender, Sender, TestModeSender
+from spoold.errors import SpoolClosedError
+from spoold.log import get_logger
+from spoold.metrics import Metrics
+from spoold.providers.base import Provider
+from spoold.providers.http import HttpTransport
+from spoold.providers.registry import build_provider
+from spoold.runtime import Loop
+from spoold.spool.contract import Spool
+
+_OUT = ("down", "stopped")
+#: A thread whose send was cut short has this long to end.
+_ABORT_SECONDS = 2.0
+
+_log = get_logger("spoold.delivery")
+
+
+@dataclass(slots=True)
+class _Runner:
+    config: LaneConfig
+    provider: Provider
+    flusher: Flusher
+    loop: Loop
+
+
+class Fleet:
+    """The lanes that run. Built and stopped on one thread; the views may be read from any."""
+
+    def __init__(
+        self,
+        config: Config,
+        spool: Spool,
+        metrics: Metrics,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        on_death: Callable[[str, BaseException], None],
+    ) -> None:
+        """Build the providers; nothing runs yet.
+
+        Raises:
+            ConfigError: A provider can't be built from its configuration.
+        """
+        self._config = config
+        self._spool = spool
+        self._metrics = metrics
+        self._clock = clock
+        self._entropy = entropy
+        self._on_death = on_death
+        self._providers = {lane.name: _build(lane) for lane in config.lanes}
+        self._runners: dict[str, _Runner] = {}
+
+    def start(self) -> None:
+        """Open the configured lanes, close the others, and start a thread for each."""
+        for state in self._spool.lanes():
+            if state.name not in self._providers and not state.is_closed:
+                closed = self._spool.close_lane(state.name)
+                _log.warning("lane closed", lane=closed.name, pending=closed.pending)
+        for lane in self._config.lanes:
+            state = self._spool.open_lane(lane.name, lane.kind, lane.start)
+            if state.missed:
+                _log.warning("lane reopened", lane=lane.name, missed=state.missed, pending=state.pending)
+            self._start_lane(lane)
+
+    def restart(self, name: str) -> None:
+        """Give a lane whose thread died a new one. It takes up where the spool says."""
+        runner = self._runners[name]
+        runner.flusher.close()
+        self._start_lane(runner.config)
+
+    @property
+    def lanes(self) -> Mapping[str, Lane]:
+        """The running lanes by name."""
+        return {name: runner.flusher.lane for name, runner in self._runners.items()}
+
+    @property
+    def is_any_out(self) -> bool:
+        """Whether a lane is down or stopped."""
+        return any(lane.state in _OUT for lane in self.lanes.values())
+
+    def request_stop(self, deadline: float) -> None:
+        """Ask every lane for its final flush until ``deadline`` (monotonic seconds)."""
+        for runner in self._runners.values():
+            runner.flusher.request_stop(deadline)
+
+    def join(self, deadline: float) -> bool:
+        """Wait until ``deadline`` for every lane to end; False when one has not."""
+        has_ended = True
+        for runner in self._runners.values():
+            has_ended &= runner.loop.join(max(0.0, deadline - self._clock.monotonic()))
+        return has_ended
+
+    def abort(self) -> bool:
+        """Cut short what still sends; what it carried stays pending. False when a thread still hangs."""
+        for runner in self._runners.values():
+            runner.loop.request_stop()
+            runner.flusher.abort()
+        has_ended = self.join(self._clock.monotonic() + _ABORT_SECONDS)
+        for runner in self._runners.values():
+            runner.flusher.close()
+        return has_ended
+
+    def _start_lane(self, config: LaneConfig) -> None:
+        report = LaneReport(config.name, _log, self._metrics)
+        provider = self._providers[config.name]
+        lane = Lane(
+            config.name,
+            self._spool,
+            provider,
+            self._settings(config),
+            report,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
+        flusher = Flusher(lane, self._sender(config, provider), self._spool, self._clock)
+        loop = Loop(
+            f"lane-{config.name}",
+            flusher.step,
+            self._clock,
+            on_death=lambda _thread, error: self._died(config.name, error),
+            wait=flusher.wait,
+            wake=flusher.wake,
+        )
+        flusher.on_done = loop.request_stop
+        self._runners = {**self._runners, config.name: _Runner(config, provider, flusher, loop)}
+        loop.start()
+
+    def _died(self, name: str, error: BaseException) -> None:
+        # At the very end the store closes under a send that was cut short: what it carried stays pending.
+        if not isinstance(error, SpoolClosedError):
+            self._on_death(name, error)
+
+    def _settings(self, lane: LaneConfig) -> LaneSettings:
+        batch, retry = self._config.batch, self._config.retry
+        return LaneSettings(
+            batch_size=batch.size,
+            interval_seconds=batch.interval_seconds,
+            timeout_seconds=lane.timeout_seconds,
+            retry=RetryPolicy(
+                max_attempts=retry.max_attempts,
+                initial_delay_seconds=retry.initial_delay_seconds,
+                max_delay_seconds=retry.max_delay_seconds,
+                max_retry_after_seconds=retry.max_retry_after_seconds,
+            ),
+        )
+
+    def _sender(self, lane: LaneConfig, provider: Provider) -> Sender:
+        if self._config.test_mode:
+            return TestModeSender(_log.bind(lane=lane.name))
+        transport = HttpTransport(
+            clock=self._clock,
+            timeout_seconds=lane.timeout_seconds,
+            ca_file=None if lane.ca_file is None else str(lane.ca_file),
+            proxy=lane.proxy,
+        )
+        return HttpSender(provider, transport, self._clock)
+
+
+def _build(lane: LaneConfig) -> Provider:
+    # Only test mode runs without a key, and it sends nothing.
+    key = "test-mode" if lane.api_key is None else lane.api_key.get_secret_value()
+    return build_provider(lane.kind, endpoint=lane.endpoint, api_key=key)

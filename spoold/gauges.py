@@ -1,0 +1,76 @@
+"""The metrics that are read at scrape time: what is true of the spool and its lanes now."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client.core import GaugeMetricFamily
+
+from spoold import __version__
+from spoold.clock import Clock
+from spoold.delivery.lane import Lane
+from spoold.metrics import Metrics
+from spoold.spool.contract import Spool
+from spoold.spool.rows import State
+
+LANE_STATES = ("idle", "sending", "backoff", "down", "stopped", "closed")
+
+
+class CommitMetrics:
+    """Feeds the histograms of commits; called on the writer's thread."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def committed(self, state: State, *, seconds: float, events: int) -> None:
+        """A commit is durable."""
+        del state
+        self._metrics.commit_seconds.observe(seconds)
+        if events:
+            self._metrics.commit_events.observe(events)
+
+    def checkpointed(self, seconds: float) -> None:
+        """Appends waited for a checkpoint."""
+        self._metrics.checkpoint_seconds.observe(seconds)
+
+
+def lane_state_name(is_closed: bool, lane: Lane | None) -> str:  # noqa: FBT001 - two facts, one word
+    """A lane's state in one word, for metrics and status alike."""
+    if is_closed:
+        return "closed"
+    return "idle" if lane is None else lane.state
+
+
+def read_gauges(
+    spool: Spool, lanes: Callable[[], Mapping[str, Lane]], clock: Clock
+) -> Callable[[], Iterable[GaugeMetricFamily]]:
+    """What the registry calls at each scrape; costs the same however long the backlog (I8)."""
+
+    def read() -> Iterable[GaugeMetricFamily]:
+        stats = spool.stats()
+        for name, text, value in (
+            ("spool_bytes", "Size of the spool on disk, WAL and dead letters included.", stats.bytes),
+            ("spool_max_bytes", "The limit of that size.", stats.max_bytes),
+            ("dead_bytes", "Records that are set aside for good.", stats.dead_bytes),
+            ("wal_bytes", "Size of the write-ahead log.", stats.wal_bytes),
+            ("disk_free_bytes", "Free room on the spool's file system.", stats.disk_free_bytes),
+        ):
+            yield GaugeMetricFamily(f"spoold_{name}", text, value=value)
+        pending = GaugeMetricFamily("spoold_pending_events", "Accepted and not settled.", labels=["lane"])
+        dead = GaugeMetricFamily("spoold_dead_events", "Set aside for good.", labels=["lane"])
+        oldest = GaugeMetricFamily("spoold_oldest_pending_seconds", "Age of the oldest pending event.", labels=["lane"])
+        states = GaugeMetricFamily("spoold_lane_state", "1 for the state it is in.", labels=["lane", "state"])
+        running = lanes()
+        now_ms = clock.wall_ms()
+        for state in spool.lanes():
+            received_at_ms = spool.oldest_pending_at_ms(state.name)
+            pending.add_metric([state.name], state.pending)
+            dead.add_metric([state.name], state.dead)
+            oldest.add_metric([state.name], max(0.0, (now_ms - (received_at_ms or now_ms)) / 1000))
+            current = lane_state_name(state.is_closed, running.get(state.name))
+            for name in LANE_STATES:
+                states.add_metric([state.name, name], float(name == current))
+        yield from (pending, dead, oldest, states)
+        info = GaugeMetricFamily("spoold_build_info", "Always 1; the version is the label.", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+
+    return read

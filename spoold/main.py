@@ -1,0 +1,93 @@
+"""Arguments → configuration → daemon → exit code."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from spoold import __version__
+from spoold.clock import SystemClock, SystemEntropy
+from spoold.config import DEFAULT_PATH, LoadedConfig, describe_config, load_config
+from spoold.daemon import Daemon
+from spoold.errors import ConfigError, SpooldError
+from spoold.log import configure_logging, get_logger, register_secrets
+from spoold.providers.registry import known_kinds
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_CONFIG = 2
+
+#: How long a thread may keep the others from running. The default of 5 ms lets one busy lane thread hold up a commit,
+#: which takes several turns, for 25 ms.
+_SWITCH_SECONDS = 0.0005
+
+
+def main() -> None:
+    """The program ``spoold``."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run with ``arguments`` and the process's environment; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        loaded = load_config(options.config, os.environ, known_kinds=known_kinds())
+        if options.check_config:
+            return _check(loaded)
+    except ConfigError as exc:
+        print(f"spoold: the configuration can't be used\n{exc}", file=sys.stderr)
+        return EXIT_CONFIG
+    return _serve(loaded)
+
+
+def _serve(loaded: LoadedConfig) -> int:
+    register_secrets(loaded.config.secrets)
+    configure_logging(loaded.config.log.level, loaded.config.log.format, sys.stdout)
+    log = get_logger("spoold")
+    for warning in loaded.warnings:
+        log.warning("configuration", warning=warning)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    daemon = Daemon(loaded, clock=SystemClock(), entropy=SystemEntropy())
+    code = EXIT_OK
+    try:
+        daemon.run()
+    except ConfigError as exc:
+        log.error("spoold can't start", error=str(exc))
+        code = EXIT_CONFIG
+    except SpooldError as exc:
+        log.error("spoold ended", error=str(exc))
+        code = EXIT_FAILED
+    if daemon.has_hanging_thread:
+        # Everything is committed and closed; only a thread that hangs in a name lookup is left, and it can't be ended.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+def _check(loaded: LoadedConfig) -> int:
+    for key, value, source in describe_config(loaded):
+        print(f"{key} = {orjson.dumps(value).decode()}  # {source}")
+    for warning in loaded.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="spoold",
+        description="A durable on-disk spool for analytics events.",
+        epilog="Exit codes: 0 stopped in order, 1 failed, 2 the configuration can't be used.",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"TOML file (default: {DEFAULT_PATH} when it exists)"
+    )
+    parser.add_argument(
+        "--check-config",
+        action="store_true",
+        help="print the configuration in force, or what is wrong with it",
+    )
+    parser.add_argument("--version", action="version", version=f"spoold {__version__}")
+    return parser
