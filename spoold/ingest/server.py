@@ -2,14 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from spoold.clock import Clock
 from spoold.errors import ListenError
@@ -17,11 +18,18 @@ from spoold.ingest.health import Health
 from spoold.ingest.ids import CallerIds
 from spoold.ingest.servicer import MAX_MESSAGE_BYTES, SERVICE, AnalyticsServicer
 from spoold.ingest.validation import Rules
+from spoold.log import get_logger
 from spoold.metrics import Metrics
 from spoold.spool.contract import Journal
 
+_MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
 #: Conditions in which appends are accepted.
 _ACCEPTING = ("healthy", "degraded")
+
+#: How long the door may be closed when grpcio's accepting loop died, and what its last calls get to finish.
+_LOOK_EVERY_SECONDS = 0.1
+_RETIRE_SECONDS = 1.0
 
 _OPTIONS = (
     # Shared ports are grpcio's default: a second daemon would silently take half of the calls.
@@ -74,6 +82,7 @@ class IngestServer:
         condition: ``healthy``, ``degraded``, ``full`` or ``draining``: what ``HealthCheck`` answers. Called on the
             loop's thread for each such call; must not block.
         queue_size: Events that wait for delivery, for the log message ``event queued``. Called as ``condition`` is.
+        on_death: Called with a name and an error when the door closed by itself and can't be opened again.
     """
 
     def __init__(
@@ -86,6 +95,7 @@ class IngestServer:
         metrics: Metrics,
         condition: Callable[[], str],
         queue_size: Callable[[], int],
+        on_death: Callable[[str, BaseException], None],
     ) -> None:
         self._journal = journal
         self._settings = settings
@@ -94,13 +104,17 @@ class IngestServer:
         self._condition = condition
         self._queue_size = queue_size
         self._health = Health(("", SERVICE))
+        self._on_death = on_death
+        self._log = get_logger("ingest")
         self._server: grpc.aio.Server | None = None
-        self._address = ""
+        self._port = 0
+        self._watch: asyncio.Future[None] | None = None
+        self._retiring: set[asyncio.Future[None]] = set()
 
     @property
     def address(self) -> str:
         """``host:port`` with the port that is listened on; empty before ``start``."""
-        return self._address
+        return _join(self._settings.host, self._port) if self._port else ""
 
     async def start(self) -> None:
         """Listen. From the return on calls are answered.
@@ -108,15 +122,9 @@ class IngestServer:
         Raises:
             ListenError: The address can't be had.
         """
-        server = self._build_server()
-        settings = self._settings
-        port = _listen_tcp(server, settings.host, settings.port)
-        if settings.unix_socket is not None:
-            _listen_unix(server, settings.unix_socket)
-        self._address = _join(settings.host, port)
         self.set_serving(self._condition() in _ACCEPTING)
-        await server.start()
-        self._server = server
+        self._server = await self._open(self._settings.port)
+        self._watch = asyncio.ensure_future(self._keep_open())
 
     def set_serving(self, is_serving: bool) -> None:  # noqa: FBT001  # meant for loop.call_soon_threadsafe
         """Say by ``grpc.health.v1`` whether appends are accepted. On the loop's thread."""
@@ -130,12 +138,46 @@ class IngestServer:
         server, self._server = self._server, None
         if server is None:
             return
-        self._health.set_serving(is_serving=False)
+        if self._watch is not None:
+            self._watch.cancel()
+        self.set_serving(False)
         stopping = asyncio.ensure_future(server.stop(grace_seconds))
-        # One round of the loop, so that watchers hear of it.
+        # One round of the loop, so that watchers of the health hear of it before they are let go.
         await asyncio.sleep(0)
         self._health.release_watches()
-        await stopping
+        await asyncio.gather(stopping, *self._retiring)
+
+    async def _open(self, port: int) -> grpc.aio.Server:
+        server = self._build_server()
+        settings = self._settings
+        self._port = _listen_tcp(server, settings.host, port)
+        if settings.unix_socket is not None:
+            _listen_unix(server, settings.unix_socket)
+        await server.start()
+        return server
+
+    async def _keep_open(self) -> None:
+        """Listen again when grpcio's accepting loop has died, which it does of a call whose path is not UTF-8.
+
+        Without this one stray packet would close the door until somebody looks.
+        """
+        try:
+            while self._server is not None:
+                try:
+                    # At the timeout it raises what killed the loop, even while calls are still being finished.
+                    await self._server.wait_for_termination(_LOOK_EVERY_SECONDS)
+                except Exception as exc:  # noqa: BLE001  # whatever it died of, the door must open again
+                    self._log.warning("listener died, listening again", address=self.address, error=repr(exc))
+                    dead, self._server = self._server, await self._open(self._port)
+                    self._retire(dead)
+        except ListenError as exc:
+            self._on_death("listener", exc)
+
+    def _retire(self, dead: grpc.aio.Server) -> None:
+        """Let the calls finish that were in flight when the accepting loop died."""
+        retiring = asyncio.ensure_future(dead.stop(_RETIRE_SECONDS))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
 
     def _build_server(self) -> grpc.aio.Server:
         servicer = AnalyticsServicer(
@@ -146,21 +188,42 @@ class IngestServer:
             queue_size=self._queue_size,
             loop=asyncio.get_running_loop(),
         )
-        handlers = {
+        handlers = _Handlers()
+        handlers.add_registered_method_handlers(
+            SERVICE,
             # No deserialiser: the handlers take the message as it came.
-            name: grpc.unary_unary_rpc_method_handler(handler)
-            for name, handler in servicer.handlers().items()
-        }
+            {name: grpc.unary_unary_rpc_method_handler(handle) for name, handle in servicer.handlers().items()},
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, handlers)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        answers = reflection.aio.ReflectionServicer(names)  # type: ignore[attr-defined]  # unknown to the stubs
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(answers, handlers)
         limit = self._settings.max_concurrent_calls
-        server = grpc.aio.server(
-            handlers=(grpc.method_handlers_generic_handler(SERVICE, handlers),),
+        return grpc.aio.server(
+            handlers=(handlers,),
             options=(*_OPTIONS, ("grpc.max_concurrent_streams", limit)),
             maximum_concurrent_rpcs=limit,
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-        return server
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs alone
+    """All methods in one table.
+
+    Generated code adds each service twice, and grpcio waits anew for each registered method at each call: with
+    health and reflection registered a call costs a few microseconds more. One generic handler is one wait.
+    """
+
+    def __init__(self) -> None:
+        self._methods: dict[str, _MethodHandler] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_MethodHandler | None":
+        return self._methods.get(handler_call_details.method)
+
+    def add_generic_rpc_handlers(self, _handlers: object) -> None:
+        """Do nothing: the same methods come by the other call."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, _MethodHandler]) -> None:
+        self._methods.update({f"/{service}/{name}": handler for name, handler in handlers.items()})
 
 
 def _listen_tcp(server: grpc.aio.Server, host: str, port: int) -> int:
