@@ -21,12 +21,12 @@ def open_lane(tx: Transaction, name: str, kind: str, start: Start) -> LaneState:
     lane, spool = tx.lanes.get(name), tx.spool
     if lane is None:
         if start == "latest":
-            cursor, position = spool.last_seq, spool.accepted
+            cursor, opened_at = spool.last_seq, spool.accepted
         else:
             first = tx.connection.execute(SQL["seq_bounds"]).fetchone()[0]
-            cursor, position = (spool.last_seq if first is None else first - 1), spool.trimmed
+            cursor, opened_at = (spool.last_seq if first is None else first - 1), spool.trimmed
         lane = LaneRow(
-            name, kind, is_closed=0, epoch=0, opened_seq=cursor, cursor=cursor, position=position, opened_at=position,
+            name, kind, is_closed=0, epoch=0, opened_seq=cursor, cursor=cursor, opened_at=opened_at,
             closed_seq=0, accrued=0,
         )  # fmt: skip
     elif lane.is_closed:
@@ -79,8 +79,8 @@ def settle(tx: Transaction, lease: Lease, settlement: Settlement, now_ms: int) -
     _check_bounds(tx, lane, settlement, moved)
     for letter in settlement.dead:
         _set_aside(tx, lane.name, letter, now_ms)
-    skipped = [gap for gap in lane.gaps if gap.upto <= settlement.upto]
-    if skipped:
+    gaps = tuple(gap for gap in lane.gaps if gap.upto > settlement.upto)
+    if gaps != lane.gaps:
         tx.connection.execute(SQL["delete_gaps"], (lane.name, settlement.upto))
     tx.connection.execute(
         SQL["add_ledger"],
@@ -94,7 +94,6 @@ def settle(tx: Transaction, lease: Lease, settlement: Settlement, now_ms: int) -
         replace(
             lane,
             cursor=settlement.upto,
-            position=lane.position + moved + sum(gap.events for gap in skipped),
             delivered=lane.delivered + settlement.delivered,
             dead=lane.dead + len(settlement.dead),
             filtered=lane.filtered + settlement.filtered,
@@ -105,7 +104,7 @@ def settle(tx: Transaction, lease: Lease, settlement: Settlement, now_ms: int) -
             last_error=retry.last_error,
             last_error_at_ms=retry.last_error_at_ms,
             last_settlement=settlement.id,
-            gaps=tuple(gap for gap in lane.gaps if gap.upto > settlement.upto),
+            gaps=gaps,
         )
     )
 

@@ -13,16 +13,16 @@ UPDATE spool SET accepted = ?, duplicates = ?, trimmed = ?, last_seq = ?, last_i
 WHERE id = 1;
 
 -- name: load_lanes
-SELECT name, kind, is_closed, epoch, opened_seq, cursor, position, opened_at, closed_seq, accrued, delivered, dead, filtered, purged,
+SELECT name, kind, is_closed, epoch, opened_seq, cursor, opened_at, closed_seq, accrued, delivered, dead, filtered, purged,
     failures, is_stopped, wait_ms, not_before_ms, last_error, last_error_at_ms, last_settlement, base_delivered, base_dead,
     base_filtered
 FROM lane ORDER BY name;
 
 -- name: save_lane
-INSERT OR REPLACE INTO lane (name, kind, is_closed, epoch, opened_seq, cursor, position, opened_at, closed_seq, accrued, delivered, dead,
+INSERT OR REPLACE INTO lane (name, kind, is_closed, epoch, opened_seq, cursor, opened_at, closed_seq, accrued, delivered, dead,
     filtered, purged, failures, is_stopped, wait_ms, not_before_ms, last_error, last_error_at_ms, last_settlement,
     base_delivered, base_dead, base_filtered)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: load_gaps
 SELECT lane, after, upto, events FROM lane_gap ORDER BY lane, after;

@@ -44,7 +44,6 @@ class LaneRow:
     epoch: int
     opened_seq: int
     cursor: int
-    position: int
     opened_at: int
     closed_seq: int
     accrued: int
@@ -115,18 +114,14 @@ class State:
         """The lanes as the seam shows them, by name."""
         return [self.lanes[name].state(self.spool) for name in sorted(self.lanes)]
 
-    def holding_lanes(self) -> list[LaneRow]:
-        """The lanes that may still want events: a closed one only while it has some pending."""
-        return [lane for lane in self.lanes.values() if not lane.is_closed or lane.pending(self.spool)]
-
     def settled_seq(self) -> int:
         """Every lane is done with the events up to here."""
-        return min((lane.cursor for lane in self.holding_lanes()), default=self.spool.last_seq)
+        cursors = [lane.cursor for lane in self.lanes.values() if lane.pending(self.spool)]
+        return min(cursors, default=self.spool.last_seq)
 
     def pending(self) -> int:
-        """Events that some lane has not settled: those behind the slowest cursor."""
-        positions = [lane.position for lane in self.holding_lanes()]
-        return self.spool.accepted - min(positions, default=self.spool.accepted)
+        """Events that some lane has not settled: what a lane has pending is the journal's end, so the longest counts."""
+        return max((lane.pending(self.spool) for lane in self.lanes.values()), default=0)
 
     def retained(self) -> int:
         """Events in the journal that every lane has settled."""

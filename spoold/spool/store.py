@@ -27,6 +27,7 @@ Commit = Callable[[sqlite3.Connection], None]
 
 _TAG_BYTES = 2
 _PAGE_BYTES = 4096
+_REWRITE_BYTES = 1 << 20
 _FRAME_BYTES = _PAGE_BYTES + 24
 #: Where the WAL-index header keeps mxFrame, the number of frames in use (sqlite.org/walformat.html, section 2.1).
 _MAX_FRAME_OFFSET = 16
@@ -90,6 +91,10 @@ class Store:
             raise
 
     def _open(self, directory: Path, durability: str) -> JournalQueue:
+        try:
+            rewrite(self._side_file("-wal"))
+        except OSError as exc:
+            raise SpoolFailedError(f"the spool's log can't be made durable: {exc.strerror}") from exc
         try:
             return JournalQueue(directory, durability)
         except sqlite3.Error as exc:
@@ -208,6 +213,27 @@ class Store:
 
     def _side_file(self, suffix: str) -> Path:
         return self._file.with_name(self._file.name + suffix)
+
+
+def rewrite(file: Path) -> None:
+    """Write a file's bytes over themselves and sync them.
+
+    After a sync that failed the kernel forgets which pages it could not write: the last process ended on it, this one
+    reads those pages from memory as if all were well, and what it appends behind them is lost in a power cut. Written
+    anew they are synced anew.
+    """
+    try:
+        fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        offset = 0
+        while chunk := os.pread(fd, _REWRITE_BYTES, offset):
+            os.pwrite(fd, chunk, offset)
+            offset += len(chunk)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def classify(error: sqlite3.Error) -> SpooldError:

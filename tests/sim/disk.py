@@ -5,8 +5,8 @@ each write since, and can say at any moment what a disk might hold had the power
 caller's `random.Random`, SQLite's own salts included: the same seed and the same calls give the same bytes.
 
 It is meant for one thread, and for a tmpfs. What the program does without SQLite (a lock file, a link, a rename) counts
-as synced; its own `os.fsync` of a database or of a directory is heeded. Copying a file drops the POSIX locks that this
-process has on it; within one process SQLite does not need them.
+as synced; its own `os.pwrite` into a database and `os.fsync` of one or of a directory are heeded. Copying a file drops
+the POSIX locks that this process has on it; within one process SQLite does not need them.
 """
 
 import copy
@@ -233,6 +233,13 @@ class SimDisk:
             self._sync_directory(_parent(self._relative(path / "any")))
         elif (inode := self._inodes.get(path.lstat().st_ino)) is not None:
             inode.flush(inode.pending)
+
+    def wrote(self, path: Path, offset: int, data: bytes) -> None:
+        """Heed what the program itself writes into a file of SQLite's."""
+        if self._is_off():
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        if (inode := self._inodes.get(path.lstat().st_ino)) is not None:
+            inode.pending.append((offset, data))
 
     def record(self, error: BaseException) -> None:
         """Keep an exception that cannot pass through C, for the next call on this disk."""

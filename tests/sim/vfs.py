@@ -91,6 +91,9 @@ class Recorder(Protocol):
     def synced(self, path: Path) -> None:
         """The program syncs a file or directory itself. An exception raised here is the program's."""
 
+    def wrote(self, path: Path, offset: int, data: bytes) -> None:
+        """The program writes to a file itself, by ``os.pwrite``."""
+
     def record(self, error: BaseException) -> None:
         """Keep an exception, as it cannot pass through SQLite."""
 
@@ -144,6 +147,7 @@ class Shim:
         self._vfs.xRandomness = _address(self._x_randomness)
         self._register(default=False)
         self._patches = [mock.patch.object(os, name, self._noticed(name)) for name in ("fsync", "fdatasync")]
+        self._patches.append(mock.patch.object(os, "pwrite", self._noticed_write(os.pwrite)))
         atexit.register(self._retire)
 
     def activate(self, recorder: Recorder, seed: int) -> None:
@@ -219,6 +223,16 @@ class Shim:
 
         return sync
 
+    def _noticed_write(self, original: Callable[[int, bytes, int], int]) -> Callable[[int, bytes, int], int]:
+        def pwrite(number: int, data: bytes, offset: int) -> int:
+            path = Path(f"/proc/self/fd/{number}").readlink()
+            recorder = self._recorder_of(path)
+            if recorder is not None:
+                recorder.wrote(path, offset, data)
+            return original(number, data, offset)
+
+        return pwrite
+
     def _recorder_of(self, path: Path) -> Recorder | None:
         for recorder in self._active:
             if recorder.directory == path or recorder.directory in path.parents:
@@ -245,7 +259,7 @@ class Shim:
         original = self._original(table.value)
         try:
             opened = recorder.opened(path, flags, created=not existed)
-        except BaseException as error:  # noqa: BLE001  # see Recorder.record
+        except BaseException as error:  # see Recorder.record
             recorder.record(error)
             original.close(file)
             table.value = 0  # how SQLite knows that there is nothing to close
@@ -261,7 +275,7 @@ class Shim:
             return int(call())
         try:
             return recorder.delete(path, call, sync_directory=bool(sync_directory & 1))
-        except BaseException as error:  # noqa: BLE001  # see Recorder.record
+        except BaseException as error:  # see Recorder.record
             recorder.record(error)
             return _IOERR
 
@@ -278,7 +292,7 @@ class Shim:
         recorder, opened, original = self._handles[file]
         try:
             size, result = opened.write(offset, ctypes.string_at(data, size))
-        except BaseException as error:  # noqa: BLE001  # see Recorder.record
+        except BaseException as error:  # see Recorder.record
             recorder.record(error)
             return _IOERR
         return (size and original.write(file, data, size, offset)) or result
@@ -287,7 +301,7 @@ class Shim:
         recorder, opened, original = self._handles[file]
         try:
             return opened.truncate(size) or original.truncate(file, size)
-        except BaseException as error:  # noqa: BLE001  # see Recorder.record
+        except BaseException as error:  # see Recorder.record
             recorder.record(error)
             return _IOERR
 
@@ -295,7 +309,7 @@ class Shim:
         recorder, opened, original = self._handles[file]
         try:
             return opened.sync() or original.sync(file, flags)
-        except BaseException as error:  # noqa: BLE001  # see Recorder.record
+        except BaseException as error:  # see Recorder.record
             recorder.record(error)
             return _IOERR
 

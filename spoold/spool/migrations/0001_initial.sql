@@ -28,7 +28,6 @@ CREATE TABLE lane (
     epoch INTEGER NOT NULL,
     opened_seq INTEGER NOT NULL,     -- the cursor at the first opening: what lies before was never this lane's
     cursor INTEGER NOT NULL,         -- settled up to here
-    position INTEGER NOT NULL,       -- how many events were ever accepted up to the cursor
     opened_at INTEGER NOT NULL,      -- spool.accepted when it last opened or closed
     closed_seq INTEGER NOT NULL,     -- the journal's end when it last closed
     accrued INTEGER NOT NULL,        -- accepted in earlier open periods

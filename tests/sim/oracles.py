@@ -1,0 +1,80 @@
+"""The promises, checked against the tables themselves and against what the world knows."""
+
+from spoold.record import DamagedEvent, read_record
+from spoold.spool.rows import LaneRow
+from tests.sim.ledger import LaneBook, Submitted
+from tests.sim.machine import Machine
+from tests.sim.parts import hold
+from tests.sim.service import POISON
+
+
+def check_promises(machine: Machine, submitted: list[Submitted]) -> None:
+    """I1 after an opening: whoever holds a receipt finds the event, or every lane is done with it."""
+    lanes = machine.store.state.lanes.values()
+    rows = dict(machine.store.connection.execute("SELECT _id, data FROM queue_journal"))
+    for event in submitted:
+        receipt = event.receipt
+        if receipt is None or not any(_wants(lane, receipt.seq) for lane in lanes):
+            continue
+        hold("I1: an acknowledged event is on disk", receipt.seq in rows, event.number, receipt.seq)
+        stored = read_record(receipt.seq, rows[receipt.seq])
+        hold("I11: a record is whole", not isinstance(stored, DamagedEvent), event.number, stored)
+        hold("I3: it is the event that was accepted", event.draft.body in rows[receipt.seq], event.number)
+
+
+def _wants(lane: LaneRow, seq: int) -> bool:
+    is_in_gap = any(gap.after < seq <= gap.upto for gap in lane.gaps)
+    return seq > max(lane.cursor, lane.opened_seq) and not is_in_gap and not (lane.is_closed and seq > lane.closed_seq)
+
+
+def check_books(machine: Machine) -> None:
+    """I2, recounted from the tables: for each lane, accepted = delivered + dead + filtered + purged + pending."""
+    execute = machine.store.connection.execute
+    state = machine.store.state
+    (rows,) = execute("SELECT count(*) FROM queue_journal").fetchone()
+    kept = state.spool.accepted - state.spool.trimmed
+    hold("I2: the journal holds what was accepted and not trimmed", rows == kept, rows, kept)
+    for lane in state.lanes.values():
+        bound = lane.closed_seq if lane.is_closed else state.spool.last_seq
+        (ahead,) = execute(
+            "SELECT count(*) FROM queue_journal WHERE _id > ? AND _id <= ? AND NOT EXISTS"
+            " (SELECT 1 FROM lane_gap WHERE lane = ? AND _id > after AND _id <= upto)",
+            (lane.cursor, max(bound, lane.cursor), lane.name),
+        ).fetchone()
+        pending = lane.pending(state.spool)
+        hold("I2: pending is what lies ahead of the cursor", ahead == pending, lane.name, ahead, pending)
+        (dead,) = execute("SELECT count(*) FROM set_aside WHERE lane = ?", (lane.name,)).fetchone()
+        hold("I2: dead is what is set aside", dead == lane.dead, lane.name, dead, lane.dead)
+        counted = execute(
+            "SELECT coalesce(sum(delivered), 0), coalesce(sum(dead), 0) FROM ledger WHERE lane = ?", (lane.name,)
+        ).fetchone()
+        told = (lane.delivered - lane.base_delivered, lane.dead - lane.base_dead)
+        hold("I2: the ledger tells the counters", counted == told, lane.name, counted, told)
+
+
+def check_cursor(machine: Machine, name: str, book: LaneBook) -> None:
+    """I4: a cursor passes an event only when the service took it or it is set aside."""
+    lane = machine.store.state.lanes[name]
+    hold("a cursor never goes back", lane.cursor >= book.cursor, name, book.cursor, lane.cursor)
+    if lane.cursor == book.cursor:
+        return
+    execute = machine.store.connection.execute
+    passed = {
+        seq
+        for (seq,) in execute(
+            "SELECT _id FROM queue_journal WHERE _id > ? AND _id <= ?",
+            (max(book.cursor, lane.opened_seq), lane.cursor),
+        )
+    }
+    dead = {seq for (seq,) in execute("SELECT seq FROM set_aside WHERE lane = ?", (name,))}
+    missed = {seq for seq in passed if any(after < seq <= upto for after, upto in book.gaps)}
+    unaccounted = passed - book.confirmed - dead - missed
+    hold("I4: a lane passes only what is taken or set aside", not unaccounted, name, sorted(unaccounted)[:9])
+    book.cursor = lane.cursor
+
+
+def check_dead_letters(machine: Machine) -> None:
+    """I4: set aside is only what a service refused for good."""
+    rows = machine.store.connection.execute("SELECT seq, record, reason FROM set_aside").fetchall()
+    innocent = [(seq, reason) for seq, record, reason in rows if POISON.encode() not in record]
+    hold("I4: nothing that a service would take is set aside", not innocent, innocent[:5])
