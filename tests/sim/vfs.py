@@ -146,7 +146,7 @@ class Shim:
         self._vfs.xDelete = _address(self._x_delete)
         self._vfs.xRandomness = _address(self._x_randomness)
         self._register(default=False)
-        self._patches = [mock.patch.object(os, name, self._noticed(name)) for name in ("fsync", "fdatasync")]
+        self._patches: list[Any] = [mock.patch.object(os, name, self._noticed(name)) for name in ("fsync", "fdatasync")]
         self._patches.append(mock.patch.object(os, "pwrite", self._noticed_write(os.pwrite)))
         atexit.register(self._retire)
 
