@@ -4,6 +4,7 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar, cast
@@ -162,7 +163,11 @@ class Door:
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run it on the server's loop."""
-        asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+        self.begin(coroutine).result(30)
+
+    def begin(self, coroutine: Coroutine[Any, Any, None]) -> "Future[None]":
+        """Begin it on the server's loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def method(self, name: str) -> "grpc.UnaryUnaryMultiCallable[bytes, bytes]":
         """A method that takes and gives bytes as they are."""
