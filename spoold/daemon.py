@@ -141,14 +141,14 @@ class Daemon:
             make_signal=ThreadSignal,
         )
         stack.callback(self._spool.close)
-        writer = self._start_loop("writer", self._spool.commits.step, self._writer_died, stack)
+        writer = self._start_loop("writer", self._spool.commits.step, self._part_died, stack)
         self._spool.commits.wake = writer.wake
 
     def _start_housekeeping(self, stack: AsyncExitStack) -> None:
         housekeeper = Housekeeper(self._spool, self._look)
         # Once before anybody is served: a spool that is full at the start must say so.
         housekeeper.step(self._clock.monotonic())
-        self._start_loop("housekeeper", housekeeper.step, self._writer_died, stack)
+        self._start_loop("housekeeper", housekeeper.step, self._part_died, stack)
 
     def _start_loop(
         self,
@@ -176,6 +176,7 @@ class Daemon:
             metrics=self._metrics,
             condition=lambda: self.condition,
             queue_size=lambda: max((lane.pending for lane in self._spool.lanes()), default=0),
+            on_death=self._part_died,
         )
 
     async def _start_admin(self, stack: AsyncExitStack) -> None:
@@ -242,14 +243,14 @@ class Daemon:
                 _log.info("spool has room again", bytes=stats.bytes)
             self._loop.call_soon_threadsafe(self._ingest.set_serving, stats.refusing is None)
 
-    def _writer_died(self, name: str, error: BaseException) -> None:
+    def _part_died(self, name: str, error: BaseException) -> None:
         # Recovery is the next start: what was committed is on disk, what was not has been answered with the failure.
-        _log.error("thread died", thread=name, error=str(error), kind=type(error).__name__)
+        _log.error("a part died", part=name, error=str(error), kind=type(error).__name__)
         self._failure = error
         self._loop.call_soon_threadsafe(self._stop.set)
 
     def _lane_died(self, name: str, error: BaseException) -> None:
-        _log.error("thread died", lane=name, error=str(error), kind=type(error).__name__)
+        _log.error("a lane died", lane=name, error=str(error), kind=type(error).__name__)
         self._loop.call_soon_threadsafe(self._loop.call_later, _RESTART_SECONDS, self._restart_lane, name)
 
     def _restart_lane(self, name: str) -> None:
