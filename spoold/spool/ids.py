@@ -30,6 +30,17 @@ class IdMaker:
 
     def next_id(self) -> tuple[bytes, int]:
         """An id and the hybrid time in it, Unix milliseconds."""
+        self._tick()
+        return self._build(), self._last_ms
+
+    def stamp(self) -> int:
+        """The hybrid time for an event whose id a caller chose."""
+        # It takes a place in its millisecond too: while the wall clock lags, all would get the same time, and the
+        # search for an id by its time would walk over them.
+        self._tick()
+        return self._last_ms
+
+    def _tick(self) -> None:
         now_ms = self._clock.wall_ms()
         if now_ms > self._last_ms:
             self._last_ms = now_ms
@@ -39,15 +50,6 @@ class IdMaker:
             if self._counter == _COUNTER_END:
                 self._last_ms += 1
                 self._counter = 0
-        return self._build(), self._last_ms
-
-    def stamp(self) -> int:
-        """The hybrid time for an event whose id a caller chose."""
-        now_ms = self._clock.wall_ms()
-        if now_ms > self._last_ms:
-            self._last_ms = now_ms
-            self._counter = -1
-        return self._last_ms
 
     def _build(self) -> bytes:
         if self._pool_used + _RANDOM_BYTES > len(self._pool):
