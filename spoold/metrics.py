@@ -15,7 +15,7 @@ _COMMIT_EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _FLUSH_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 # A second series for each counter, telling when it began, doubles the page and answers nobody's question.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 Gauges = Callable[[], Iterable[GaugeMetricFamily]]
 
