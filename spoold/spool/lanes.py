@@ -30,7 +30,7 @@ def open_lane(tx: Transaction, name: str, kind: str, start: Start) -> LaneState:
             closed_seq=0, accrued=0,
         )  # fmt: skip
     elif lane.is_closed:
-        missed = Gap(lane.closed_seq, spool.last_seq, spool.accepted - lane.opened_at)
+        missed = Gap(lane.closed_seq, spool.last_seq, spool.accepted - lane.opened_at, spool.accepted)
         gaps = lane.gaps
         if missed.upto > missed.after:
             gaps = (*gaps, missed)
@@ -79,9 +79,6 @@ def settle(tx: Transaction, lease: Lease, settlement: Settlement, now_ms: int) -
     _check_bounds(tx, lane, settlement, moved)
     for letter in settlement.dead:
         _set_aside(tx, lane.name, letter, now_ms)
-    gaps = tuple(gap for gap in lane.gaps if gap.upto > settlement.upto)
-    if gaps != lane.gaps:
-        tx.connection.execute(SQL["delete_gaps"], (lane.name, settlement.upto))
     tx.connection.execute(
         SQL["add_ledger"],
         (
@@ -104,7 +101,6 @@ def settle(tx: Transaction, lease: Lease, settlement: Settlement, now_ms: int) -
             last_error=retry.last_error,
             last_error_at_ms=retry.last_error_at_ms,
             last_settlement=settlement.id,
-            gaps=gaps,
         )
     )
 

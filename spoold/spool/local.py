@@ -157,7 +157,7 @@ class LocalSpool:
         """See the seam."""
         state = self._store.state
         row = lanes.find_row(state.lanes, lane)
-        return self._received_at_ms(row.cursor) if row.pending(state.spool) else None
+        return self._received_at_ms(row.front) if row.pending(state.spool) else None
 
     def wait(self, lane: str, min_pending: int, timeout_seconds: float | None) -> None:
         """See the seam."""

@@ -25,13 +25,13 @@ INSERT OR REPLACE INTO lane (name, kind, is_closed, epoch, opened_seq, cursor, o
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: load_gaps
-SELECT lane, after, upto, events FROM lane_gap ORDER BY lane, after;
+SELECT lane, after, upto, events, opened_at FROM lane_gap ORDER BY lane, after;
 
 -- name: save_gap
-INSERT INTO lane_gap (lane, after, upto, events) VALUES (?, ?, ?, ?);
+INSERT INTO lane_gap (lane, after, upto, events, opened_at) VALUES (?, ?, ?, ?, ?);
 
 -- name: delete_gaps
--- Gaps that a lane has left behind.
+-- Gaps that a lane has left behind and whose events are forgotten.
 DELETE FROM lane_gap WHERE lane = ? AND upto <= ?;
 
 -- name: caller_candidates

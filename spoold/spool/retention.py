@@ -38,5 +38,11 @@ def trim(tx: Transaction, max_events: int, *, older_than_ms: int | None) -> int:
             )
         )
     execute(SQL["trim_ledger"], (upto,))
+    for row in list(tx.lanes.values()):
+        # A gap that the cursor has still to jump stays, though nothing is in it any more.
+        gaps = tuple(gap for gap in row.gaps if gap.upto > min(upto, row.cursor))
+        if gaps != row.gaps:
+            execute(SQL["delete_gaps"], (row.name, min(upto, row.cursor)))
+            tx.save_lane(replace(row, gaps=gaps))
     tx.spool = replace(tx.spool, trimmed=tx.spool.trimmed + count)
     return int(count)

@@ -1,6 +1,7 @@
 """The spool's state as values: one spool row and one row a lane, read once and kept in step with the commits."""
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
@@ -27,11 +28,16 @@ class SpoolRow:
 
 
 class Gap(NamedTuple):
-    """What was accepted while a lane was closed: seqs in (after, upto], ``events`` of them."""
+    """What was accepted while a lane was closed: seqs in (after, upto], ``events`` of them.
+
+    Kept until those are forgotten, so that their story stays true. ``opened_at`` is how many events the spool had
+    ever accepted when the lane reopened.
+    """
 
     after: int
     upto: int
     events: int
+    opened_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,26 @@ class LaneRow:
         """Accepted for this lane and not settled."""
         return self.accepted(spool) - self.delivered - self.dead - self.filtered - self.purged
 
+    def pending_spans(self, spool: SpoolRow) -> Iterator[tuple[int, int]]:
+        """Which events those are, the newest first: the n-th accepted ever, n in (after, upto]."""
+        left = self.pending(spool)
+        end = self.opened_at if self.is_closed else spool.accepted
+        for gap in reversed(self.gaps):
+            span = min(left, end - gap.opened_at)
+            yield end - span, end
+            left -= span
+            end = gap.opened_at - gap.events
+        yield end - left, end
+
+    @property
+    def front(self) -> int:
+        """The cursor, moved over what the lane missed: its next event stands behind."""
+        front = self.cursor
+        for gap in self.gaps:
+            if gap.after <= front < gap.upto:
+                front = gap.upto
+        return front
+
     def state(self, spool: SpoolRow) -> LaneState:
         """The view that the seam shows."""
         return LaneState(
@@ -88,7 +114,7 @@ class LaneRow:
             dead=self.dead,
             filtered=self.filtered,
             purged=self.purged,
-            missed=sum(gap.events for gap in self.gaps),
+            missed=sum(gap.events for gap in self.gaps if gap.upto > self.cursor),
             retry=RetryState(
                 failures=self.failures,
                 is_stopped=bool(self.is_stopped),
@@ -116,12 +142,16 @@ class State:
 
     def settled_seq(self) -> int:
         """Every lane is done with the events up to here."""
-        cursors = [lane.cursor for lane in self.lanes.values() if lane.pending(self.spool)]
-        return min(cursors, default=self.spool.last_seq)
+        fronts = [lane.front for lane in self.lanes.values() if lane.pending(self.spool)]
+        return min(fronts, default=self.spool.last_seq)
 
     def pending(self) -> int:
-        """Events that some lane has not settled: what a lane has pending is the journal's end, so the longest counts."""
-        return max((lane.pending(self.spool) for lane in self.lanes.values()), default=0)
+        """Events that some lane has not settled, each counted once."""
+        total = reached = 0
+        for after, upto in sorted(span for lane in self.lanes.values() for span in lane.pending_spans(self.spool)):
+            total += max(0, upto - max(after, reached))
+            reached = max(reached, upto)
+        return total
 
     def retained(self) -> int:
         """Events in the journal that every lane has settled."""

@@ -53,6 +53,7 @@ CREATE TABLE lane_gap (
     after INTEGER NOT NULL,
     upto INTEGER NOT NULL,
     events INTEGER NOT NULL,
+    opened_at INTEGER NOT NULL,      -- spool.accepted when the lane reopened
     PRIMARY KEY (lane, after)
 ) WITHOUT ROWID;
 
