@@ -76,10 +76,12 @@ def main() -> int:
             client.send(daemon.address, _ids(_FIRST), "acknowledged: on disk, fsynced")
             _await_arrival(provider, client, progress)
             sizes = [len(request.records) for request in provider.requests]
-            console.print(f"  flushed as {', '.join(map(str, sizes))}: batches of 50, the rest after {_INTERVAL_SECONDS} s")
+            console.print(
+                f"  flushed as {', '.join(map(str, sizes))}: in fifties, the rest after {_INTERVAL_SECONDS} s"
+            )
             console.print(f"{_SECOND} more, and kill -9 in the middle")
             in_doubt = _send_and_kill(daemon, client, console)
-        console.print("spoold starts again on the same spool; the client repeats what got no answer, with the same ids")
+        console.print("spoold starts again; the client repeats what got no answer, with the same ids")
         with DaemonProcess(_HOME, **settings) as daemon:
             client.send(daemon.address, in_doubt, "acknowledged at the second try")
             _await_arrival(provider, client, progress)
@@ -126,6 +128,7 @@ def _conclude(provider: ProviderServer, client: Client, code: int, console: Cons
         f"{provider.duplicate_count} repeats that the provider drops by their id, 1 kill -9",
         style="bold green" if is_good else "bold red",
         highlight=False,
+        soft_wrap=True,
     )
     return 0 if is_good else 1
 

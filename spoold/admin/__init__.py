@@ -1,1 +1,1 @@
-
+"""What spoolctl asks: gRPC on a unix socket."""

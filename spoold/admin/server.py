@@ -1,0 +1,61 @@
+"""The admin socket: only whoever may open the file may ask."""
+
+import os
+from pathlib import Path
+
+import grpc
+
+from spoold.admin.servicer import AdminServicer
+from spoold.api.spoold.admin.v1 import admin_pb2_grpc
+from spoold.errors import ListenError
+
+_SOCKET_MODE = 0o660
+_FOLDER_MODE = 0o750
+
+
+class AdminServer:
+    """Serves the admin API on a unix socket. All methods belong on the loop's thread."""
+
+    def __init__(self, path: Path, servicer: AdminServicer) -> None:
+        self._path = path
+        self._servicer = servicer
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen.
+
+        The caller must hold the spool's directory lock: a file that is left over is replaced, and grpcio would as
+        silently replace a living daemon's.
+
+        Raises:
+            ListenError: The socket can't be made.
+        """
+        server = grpc.aio.server()
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(self._servicer, server)
+        try:
+            self._path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            self._path.unlink(missing_ok=True)
+            server.add_insecure_port(f"unix:{self._path}")
+            await server.start()
+            self._path.chmod(_SOCKET_MODE)
+        except (OSError, RuntimeError) as exc:
+            # grpcio's own message names an address and no reason.
+            reason = exc.strerror if isinstance(exc, OSError) else _why_not(self._path)
+            raise ListenError(
+                f"admin.socket (ADMIN_SOCKET) {self._path}: {reason}; name a path in a folder that this user may write",
+                address=f"unix:{self._path}",
+            ) from exc
+        self._server = server
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Let calls in flight finish for at most ``grace_seconds``. Idempotent."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(grace_seconds)
+            self._path.unlink(missing_ok=True)
+
+
+def _why_not(path: Path) -> str:
+    if path.exists():
+        return "something that is no socket is there"
+    return "the folder can't be written" if not os.access(path.parent, os.W_OK) else "it can't be listened on"
