@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeVar
 
 from spoold.clock import Clock
-from spoold.errors import SpooldError
+from spoold.errors import SpooldError, SpoolFailedError
 from spoold.spool.appending import Append
 from spoold.spool.rows import State
 from spoold.spool.store import Store, Write
@@ -126,11 +126,10 @@ class GroupCommit:
             if self._writes or self._appends:
                 self._commit(now)
             while self._jobs:
-                job, future = self._jobs.popleft()
-                future.set_result(job(self._store))
+                self._run_job(*self._jobs.popleft())
             self._checkpoint_if_due()
-        except SpooldError as exc:
-            self.close(exc)
+        except BaseException as exc:
+            self.close(_as_answer(exc))
             raise
 
     def close(self, error: SpooldError) -> None:
@@ -170,11 +169,13 @@ class GroupCommit:
         writes = _take(self._writes)
         try:
             results = self._store.apply(appends, [pending.work for pending in writes])
-        except SpooldError as exc:
+        except BaseException as exc:
+            # Whatever it was, nobody may be left waiting for a thread that ends here.
+            answer = _as_answer(exc)
             for append in appends:
-                append.future.set_exception(exc)
+                append.future.set_exception(answer)
             for pending in writes:
-                pending.future.set_exception(exc)
+                pending.future.set_exception(answer)
             raise
         self._remember(len(appends))
         events = sum(len(append.records) for append in appends)
@@ -183,6 +184,14 @@ class GroupCommit:
             _answer(append.future, receipts)
         for pending, result in zip(writes, results.writes, strict=True):
             _answer(pending.future, result)
+
+    def _run_job(self, job: Job, future: "Future[object]") -> None:
+        try:
+            result = job(self._store)
+        except BaseException as exc:
+            future.set_exception(_as_answer(exc))
+            raise
+        future.set_result(result)
 
     def _remember(self, gathered: int) -> None:
         if gathered:
@@ -216,6 +225,12 @@ def _answer(future: "Future[_T]", result: object) -> None:
         future.set_exception(result)
     else:
         future.set_result(result)  # type: ignore[arg-type]
+
+
+def _as_answer(error: BaseException) -> SpooldError:
+    if isinstance(error, SpooldError):
+        return error
+    return SpoolFailedError(f"the writer ended on a mistake of the program: {error}")
 
 
 def _do_nothing() -> None:

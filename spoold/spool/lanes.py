@@ -120,12 +120,16 @@ def find_row(rows: Mapping[str, _T], name: str) -> _T:
 def _check_bounds(tx: Transaction, lane: LaneRow, settlement: Settlement, moved: int) -> None:
     # A caller's mistake here would lose or count events twice (I2): better no commit at all. These hold whatever the
     # caller thinks, and cost nothing.
-    pending = lane.pending(tx.spool)
-    is_at_end = settlement.upto == tx.spool.last_seq and not lane.is_closed
-    if not settlement.after <= settlement.upto <= tx.spool.last_seq or not 0 <= moved <= pending:
-        raise ValueError(f"lane {lane.name} can't settle {moved} of {pending} pending up to {settlement.upto}")
-    if is_at_end and moved != pending:
+    after, upto, pending = settlement.after, settlement.upto, lane.pending(tx.spool)
+    end = lane.closed_seq if lane.is_closed else tx.spool.last_seq
+    is_possible = after <= upto <= tx.spool.last_seq and min(settlement.delivered, settlement.filtered) >= 0
+    if not is_possible or moved > (pending if upto > after else 0):
+        raise ValueError(f"lane {lane.name} can't settle {moved} of {pending} pending up to {upto}")
+    if upto >= end and moved != pending:
         raise ValueError(f"lane {lane.name} would pass {pending} pending events and account for {moved}")
+    dead = {letter.seq for letter in settlement.dead}
+    if len(dead) < len(settlement.dead) or not all(after < seq <= upto for seq in dead):
+        raise ValueError(f"lane {lane.name} can't set aside {sorted(dead)} between {after} and {upto}")
 
 
 def _set_aside(tx: Transaction, lane: str, letter: DeadLetter, now_ms: int) -> None:

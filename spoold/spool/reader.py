@@ -93,7 +93,7 @@ def _stretch(lane: LaneRow, after: int) -> tuple[int, int, int | None]:
             start = gap.upto
         elif gap.after > start:
             return start, gap.after, gap.upto
-    return start, _NO_BOUND, None
+    return start, lane.closed_seq if lane.is_closed else _NO_BOUND, None
 
 
 def _fitting(sizes: str, max_bytes: int) -> tuple[list[int], bool]:
