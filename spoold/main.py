@@ -12,9 +12,10 @@ from spoold import __version__
 from spoold.clock import SystemClock, SystemEntropy
 from spoold.config import DEFAULT_PATH, LoadedConfig, describe_config, load_config
 from spoold.daemon import Daemon
-from spoold.errors import ConfigError, SpooldError
+from spoold.errors import ConfigError, SpooldError, SpoolError, SpoolUnreadableError
 from spoold.log import configure_logging, get_logger, register_secrets
 from spoold.providers.registry import known_kinds
+from spoold.spool.offline import open_offline
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -50,6 +51,8 @@ def _serve(loaded: LoadedConfig) -> int:
     for warning in loaded.warnings:
         log.warning("configuration", warning=warning)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    # Events are nobody else's business; the group may read, for spoolctl with the daemon down.
+    os.umask(0o027)
     daemon = Daemon(loaded, clock=SystemClock(), entropy=SystemEntropy())
     code = EXIT_OK
     try:
@@ -68,6 +71,15 @@ def _serve(loaded: LoadedConfig) -> int:
 
 
 def _check(loaded: LoadedConfig) -> int:
+    spool = loaded.config.spool.directory
+    try:
+        with open_offline(spool) as offline:
+            print(f"# the spool in {spool} holds {offline.state.pending()} pending events")
+    except SpoolUnreadableError as exc:
+        print(f"# {exc}")
+    except SpoolError as exc:
+        print(f"spoold: {exc}", file=sys.stderr)
+        return EXIT_FAILED
     for key, value, source in describe_config(loaded):
         print(f"{key} = {orjson.dumps(value).decode()}  # {source}")
     for warning in loaded.warnings:

@@ -1,0 +1,67 @@
+"""The program ``spoolctl``: global options, the commands, and how a failure is told."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spoolctl.client import Target
+from spoolctl.commands.config import config
+from spoolctl.commands.send import identify, send
+from spoolctl.commands.status import status
+from spoolctl.failure import Exit, Failure
+from spoolctl.render import errors
+from spoold import __version__
+
+app = typer.Typer(
+    name="spoolctl",
+    help="Look into spoold's spool, and send test events.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 nothing matched, 5 refused.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(status)
+app.command()(send)
+app.command()(identify)
+app.command()(config)
+
+
+def _print_version(is_asked: bool) -> None:  # noqa: FBT001 - typer's signature
+    if is_asked:
+        typer.echo(f"spoolctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    socket: Annotated[
+        Path, typer.Option("--socket", envvar="SPOOLCTL_SOCKET", help="The daemon's admin socket.")
+    ] = Path("/run/spoold/admin.sock"),
+    spool: Annotated[
+        Path, typer.Option("--spool", metavar="DIR", help="The spool to read when the daemon is down.")
+    ] = Path("/var/lib/spoold"),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Look into spoold's spool, and send test events."""
+    del version
+    context.obj = Target(socket, spool)
+
+
+def main() -> None:
+    """Run with the process's arguments; failures are told on two lines, never as a traceback."""
+    try:
+        app()
+    except Failure as failure:
+        errors.print(f"error: {failure.error}", style="red", markup=False)
+        if failure.advice:
+            errors.print(f"try: {failure.advice}", markup=False)
+        sys.exit(failure.code)
+    except (BrokenPipeError, KeyboardInterrupt):
+        # Whoever read our output has seen enough.
+        sys.exit(Exit.FAILED)

@@ -1,0 +1,135 @@
+"""Talking to the daemon: its admin socket, and its front door."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from spoolctl.failure import Exit, Failure
+from spoold.api.analytics.v1 import service_pb2_grpc
+from spoold.api.spoold.admin.v1 import admin_pb2, admin_pb2_grpc
+
+_ADMIN_SECONDS = 10.0
+_DEFAULT_PORT = 50054
+_NOT_REACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+_REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which daemon: the global options.
+
+    Attributes:
+        socket: Its admin socket.
+        spool: Where its spool lies, for when it is down.
+    """
+
+    socket: Path
+    spool: Path
+
+    @contextmanager
+    def admin(self) -> Iterator["Admin"]:
+        """The admin API. Nothing is asked yet."""
+        with grpc.insecure_channel(f"unix:{self.socket.absolute()}") as channel:
+            yield Admin(self.socket, admin_pb2_grpc.AdminServiceStub(channel))
+
+    def front_door(self, address: str | None) -> str:
+        """Where events go in: ``address``, or what the daemon says, or the default port on this machine."""
+        if address is not None:
+            return address
+        try:
+            with self.admin() as admin:
+                said = admin.status().daemon.address
+        except Failure as failure:
+            if failure.code != Exit.UNREACHABLE:
+                raise
+            said = f"127.0.0.1:{_DEFAULT_PORT}"
+        # A wildcard is where to listen, not where to connect.
+        return said.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
+
+
+class Admin:
+    """The admin API with failures as ``Failure``."""
+
+    def __init__(self, socket: Path, stub: admin_pb2_grpc.AdminServiceStub) -> None:
+        self._socket = socket
+        self._stub = stub
+
+    def status(self) -> admin_pb2.GetStatusReply:
+        """The daemon at a glance."""
+        with self._failures():
+            reply: admin_pb2.GetStatusReply = self._stub.GetStatus(admin_pb2.GetStatusRequest(), timeout=_ADMIN_SECONDS)
+            return reply
+
+    def config(self) -> admin_pb2.GetConfigReply:
+        """The configuration in force."""
+        with self._failures():
+            reply: admin_pb2.GetConfigReply = self._stub.GetConfig(admin_pb2.GetConfigRequest(), timeout=_ADMIN_SECONDS)
+            return reply
+
+    def story(self, event_id: str) -> admin_pb2.GetStoryReply | None:
+        """What became of an event; None when the journal does not hold it."""
+        request = admin_pb2.GetStoryRequest(event_id=event_id)
+        try:
+            with self._failures():
+                reply: admin_pb2.GetStoryReply = self._stub.GetStory(request, timeout=_ADMIN_SECONDS)
+                return reply
+        except Failure as failure:
+            if failure.code == Exit.NOTHING:
+                return None
+            raise
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as exc:
+            code, text = exc.code(), exc.details() or ""
+            if code == grpc.StatusCode.NOT_FOUND:
+                raise Failure(Exit.NOTHING, text) from exc
+            if code in _NOT_REACHABLE:
+                reason = "no such socket" if not self._socket.exists() else text
+                raise Failure(
+                    Exit.UNREACHABLE,
+                    f"spoold is not reachable on {self._socket}: {reason}",
+                    "is it running (systemctl status spoold)? another socket: --socket, SPOOLCTL_SOCKET",
+                ) from exc
+            raise Failure(Exit.FAILED, f"spoold answered {code.name}: {text}") from exc
+
+
+@contextmanager
+def analytics(address: str) -> Iterator[service_pb2_grpc.AnalyticsServiceStub]:
+    """The front door at ``address``; what it refuses becomes a ``Failure``."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            yield service_pb2_grpc.AnalyticsServiceStub(channel)
+        except grpc.RpcError as exc:
+            raise _front_door_failure(exc, address) from exc
+
+
+def _front_door_failure(error: grpc.RpcError, address: str) -> Failure:
+    code, text = error.code(), error.details() or ""
+    if code in _REFUSED:
+        return Failure(Exit.REFUSED, "\n".join(_violations(error) or [text]))
+    if code in _NOT_REACHABLE:
+        return Failure(
+            Exit.UNREACHABLE,
+            f"no answer from {address}: {text}",
+            "is spoold running there? another address: --address HOST:PORT",
+        )
+    return Failure(Exit.FAILED, f"{address} answered {code.name}: {text}")
+
+
+def _violations(error: grpc.RpcError) -> list[str]:
+    """Each field that the door objected to, with the reason."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type] # a failed call is both
+    found: list[str] = []
+    for detail in status.details if status is not None else ():
+        bad_request = error_details_pb2.BadRequest()
+        if detail.Unpack(bad_request):
+            found += [f"{violation.field}: {violation.description}" for violation in bad_request.field_violations]
+    return found

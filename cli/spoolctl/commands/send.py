@@ -1,0 +1,196 @@
+"""``spoolctl send`` and ``identify``: test events through the front door."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, TypeAlias
+
+import typer
+from rich.progress import Progress
+
+from spoolctl.client import Admin, Target, analytics
+from spoolctl.failure import Exit, Failure
+from spoolctl.render import errors, print_json
+from spoold.api.analytics.v1 import service_pb2
+from spoold.units import parse_duration
+
+_BATCH_ITEMS = 500
+_CALL_SECONDS = 30.0
+_FIRST_POLL_SECONDS, _LAST_POLL_SECONDS = 0.05, 1.0
+
+Json: TypeAlias = "bool | float | str | list[Json] | dict[str, Json] | None"
+
+Prop = Annotated[
+    list[str] | None,
+    typer.Option("--prop", metavar="K=V", help="A property; V is JSON where it reads as JSON, else text. Repeatable."),
+]
+Anonymous = Annotated[str, typer.Option("--anonymous", metavar="ID", help="The anonymous id.")]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", metavar="HOST:PORT", help="The front door; default: what the daemon says."),
+]
+WaitFor = Annotated[bool, typer.Option("--wait", help="End with 0 when every lane has delivered it.")]
+Timeout = Annotated[str, typer.Option("--timeout", metavar="TIME", help="How long --wait waits.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object an event, for scripts.")]
+
+
+def send(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The event's name.")],
+    user: Annotated[str, typer.Option("--user", metavar="ID", help="The user's id.")] = "",
+    anonymous: Anonymous = "",
+    prop: Prop = None,
+    count: Annotated[int, typer.Option("--count", min=1, max=1_000_000, help="So many events.")] = 1,
+    wait: WaitFor = False,
+    timeout: Timeout = "60s",
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send an event through the front door, as a service would."""
+    target: Target = context.obj
+    properties = _properties(prop or ())
+    limit_seconds = _seconds(timeout)
+
+    def item() -> service_pb2.BatchItem:
+        request = service_pb2.TrackEventRequest(
+            event_name=name, user_id=user, anonymous_id=anonymous, event_id=str(uuid.uuid4()), properties=properties
+        )
+        return service_pb2.BatchItem(track=request)
+
+    ids = _send(target.front_door(address), item, count)
+    _conclude(target, ids, limit_seconds if wait else None, as_json=as_json)
+
+
+def identify(
+    context: typer.Context,
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id.")],
+    prop: Prop = None,
+    anonymous: Anonymous = "",
+    wait: WaitFor = False,
+    timeout: Timeout = "60s",
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set properties of a user's profile; a property of null is removed."""
+    target: Target = context.obj
+    limit_seconds = _seconds(timeout)
+    request = service_pb2.IdentifyUserRequest(
+        user_id=user, anonymous_id=anonymous, event_id=str(uuid.uuid4()), properties=_properties(prop or ())
+    )
+    with analytics(target.front_door(address)) as stub:
+        reply: service_pb2.IdentifyUserResponse = stub.IdentifyUser(request, timeout=_CALL_SECONDS)
+    _conclude(target, [reply.event_id], limit_seconds if wait else None, as_json=as_json)
+
+
+def _send(address: str, item: Callable[[], service_pb2.BatchItem], count: int) -> list[str]:
+    """Send ``count`` events, each with an id of its own; returns the ids that the door answered."""
+    ids: list[str] = []
+    with analytics(address) as stub, _progress("accepted", count) as advance:
+        if count == 1:
+            reply: service_pb2.TrackEventResponse = stub.TrackEvent(item().track, timeout=_CALL_SECONDS)
+            return [reply.event_id]
+        while len(ids) < count:
+            items = [item() for _ in range(min(_BATCH_ITEMS, count - len(ids)))]
+            answer: service_pb2.TrackBatchResponse = stub.TrackBatch(
+                service_pb2.TrackBatchRequest(items=items), timeout=_CALL_SECONDS
+            )
+            refused = [result.error for result in answer.results if not result.success]
+            if refused:
+                raise Failure(Exit.REFUSED, refused[0])
+            ids += [result.event_id for result in answer.results]
+            advance(len(items))
+    return ids
+
+
+def _conclude(target: Target, ids: Sequence[str], wait_seconds: float | None, *, as_json: bool) -> None:
+    for event_id in ids:
+        if as_json:
+            print_json({"event_id": event_id})
+        else:
+            typer.echo(event_id)
+    if wait_seconds is not None:
+        with target.admin() as admin, _progress("delivered", len(ids)) as advance:
+            deadline = time.monotonic() + wait_seconds
+            for event_id in ids:
+                _await_delivery(admin, event_id, deadline)
+                advance(1)
+
+
+def _await_delivery(admin: Admin, event_id: str, deadline: float) -> None:
+    pause = _FIRST_POLL_SECONDS
+    while True:
+        fates = _fates(admin, event_id)
+        dead = [f"{lane}: {reason}" for lane, (fate, reason) in fates.items() if fate == "dead"]
+        if dead:
+            raise Failure(Exit.FAILED, f"{event_id} was set aside by {'; '.join(dead)}")
+        waiting = [lane for lane, (fate, _reason) in fates.items() if fate == "pending"]
+        if not waiting:
+            return
+        if time.monotonic() >= deadline:
+            raise Failure(
+                Exit.FAILED,
+                f"{event_id} is still pending in {', '.join(waiting)}; nothing is lost",
+                "spoolctl status says why; --timeout waits longer",
+            )
+        time.sleep(pause)
+        pause = min(2 * pause, _LAST_POLL_SECONDS)
+
+
+def _fates(admin: Admin, event_id: str) -> Mapping[str, tuple[str, str]]:
+    story = admin.story(event_id)
+    if story is None:
+        raise Failure(Exit.FAILED, f"{event_id} is not in this daemon's journal", "is --socket its own?")
+    return {lane.lane: (lane.fate, lane.reason) for lane in story.lanes}
+
+
+@contextmanager
+def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on the error stream, for what takes long enough to want one."""
+    with Progress(console=errors, transient=True, disable=total == 1) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def _seconds(timeout: str) -> float:
+    try:
+        return parse_duration(timeout)
+    except ValueError as exc:
+        raise Failure(Exit.USAGE, f"--timeout: {exc}") from exc
+
+
+def _properties(pairs: Iterable[str]) -> dict[str, service_pb2.PropertyValue]:
+    properties: dict[str, service_pb2.PropertyValue] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise Failure(Exit.USAGE, f"--prop: {pair!r} is no key=value", "write it as --prop plan=pro")
+        properties[key] = _value(_parsed(text))
+    return properties
+
+
+def _parsed(text: str) -> Json:
+    try:
+        value: Json = json.loads(text)
+    except ValueError:
+        return text
+    return value
+
+
+def _value(value: Json) -> service_pb2.PropertyValue:
+    match value:
+        case None:
+            return service_pb2.PropertyValue()
+        case bool():
+            return service_pb2.PropertyValue(bool_value=value)
+        case int() | float():
+            return service_pb2.PropertyValue(number_value=value)
+        case str():
+            return service_pb2.PropertyValue(string_value=value)
+        case list():
+            items = service_pb2.ListValue(values=[_value(item) for item in value])
+            return service_pb2.PropertyValue(list_value=items)
+        case dict():
+            fields = service_pb2.MapValue(fields={key: _value(item) for key, item in value.items()})
+            return service_pb2.PropertyValue(map_value=fields)

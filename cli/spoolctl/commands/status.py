@@ -1,0 +1,97 @@
+"""``spoolctl status``: the daemon, its spool and its lanes at a glance."""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.live import Live
+
+from spoolctl.client import Target
+from spoolctl.failure import Exit, Failure
+from spoolctl.render import console, errors, print_json, status_fields, status_view
+from spoold import __version__
+from spoold.admin.servicer import age_seconds, lane_status
+from spoold.api.spoold.admin.v1 import admin_pb2
+from spoold.clock import SystemClock
+from spoold.errors import SpoolError
+from spoold.spool.offline import OfflineSpool, open_offline
+
+_WATCH_SECONDS = 1.0
+
+
+def status(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every second; Ctrl-C ends it.")] = False,
+) -> None:
+    """What is waiting, and why. Works with the daemon down too."""
+    target: Target = context.obj
+    if watch:
+        _watch(target)
+        return
+    reply = read_status(target)
+    if as_json:
+        print_json(status_fields(reply))
+    else:
+        console.print(status_view(reply))
+
+
+def read_status(target: Target) -> admin_pb2.GetStatusReply:
+    """Ask the daemon; when it is down, read its spool and say so."""
+    try:
+        with target.admin() as admin:
+            return admin.status()
+    except Failure as failure:
+        if failure.code != Exit.UNREACHABLE:
+            raise
+        try:
+            with open_offline(target.spool) as spool:
+                errors.print(f"spoold is not running on {target.socket}; this is what its spool says")
+                return _offline_status(spool)
+        except SpoolError as exc:
+            raise Failure(
+                Exit.UNREACHABLE,
+                f"{failure.error}; {exc}",
+                "start it (systemctl start spoold), or name its socket (--socket) or its spool (--spool)",
+            ) from exc
+
+
+def _watch(target: Target) -> None:
+    with Live(status_view(read_status(target)), console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                time.sleep(_WATCH_SECONDS)
+                live.update(status_view(read_status(target)), refresh=True)
+        except KeyboardInterrupt:
+            return
+
+
+def _offline_status(spool: OfflineSpool) -> admin_pb2.GetStatusReply:
+    wall_ms = SystemClock().wall_ms()
+    totals = spool.state.spool
+    lanes = [
+        lane_status(
+            lane,
+            name="closed" if lane.is_closed else "stopped" if lane.retry.is_stopped else "idle",
+            next_attempt_seconds=None,
+            oldest_pending_at_ms=spool.received_at_ms(lane.cursor) if lane.pending else None,
+            wall_ms=wall_ms,
+        )
+        for lane in spool.lanes()
+    ]
+    pending = spool.state.pending()
+    oldest_at_ms = spool.received_at_ms(spool.state.settled_seq()) if pending else None
+    return admin_pb2.GetStatusReply(
+        daemon=admin_pb2.DaemonStatus(state="offline", version=__version__),
+        spool=admin_pb2.SpoolStatus(
+            accepted=totals.accepted,
+            pending=pending,
+            retained=spool.state.retained(),
+            bytes=spool.file_bytes,
+            oldest_pending_seconds=age_seconds(oldest_at_ms, wall_ms),
+            duplicates=totals.duplicates,
+            dead_bytes=totals.dead_bytes,
+            damaged=totals.damaged,
+        ),
+        lanes=lanes,
+    )

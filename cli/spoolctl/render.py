@@ -1,0 +1,150 @@
+"""How things look: tables for people, JSON for scripts."""
+
+import json
+import sys
+from collections.abc import Mapping
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from spoold.api.spoold.admin.v1 import admin_pb2
+from spoold.units import format_size
+
+#: Wide enough for any table: what is piped must not be wrapped.
+_PIPED_COLUMNS = 240
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+_STATE_STYLES: Mapping[str, str] = {
+    "serving": "green", "idle": "green", "sending": "green", "backoff": "yellow", "full": "red", "down": "red",
+    "stopped": "red", "draining": "yellow", "offline": "yellow", "closed": "dim",
+}  # fmt: skip
+
+console = Console(width=None if sys.stdout.isatty() else _PIPED_COLUMNS, highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """One JSON value on one line."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def status_fields(reply: admin_pb2.GetStatusReply) -> dict[str, object]:
+    """The status as the JSON object that scripts rely on."""
+    is_offline = reply.daemon.state == "offline"
+    return {
+        "daemon": {
+            "state": reply.daemon.state,
+            "version": reply.daemon.version,
+            "pid": None if is_offline else reply.daemon.pid,
+            "uptime_seconds": None if is_offline else round(reply.daemon.uptime_seconds, 1),
+            "address": reply.daemon.address or None,
+            "test_mode": reply.daemon.test_mode,
+        },
+        "spool": {
+            "accepted": reply.spool.accepted,
+            "pending": reply.spool.pending,
+            "retained": reply.spool.retained,
+            "bytes": reply.spool.bytes,
+            "max_bytes": reply.spool.max_bytes or None,
+            "oldest_pending_seconds": _optional(reply.spool, "oldest_pending_seconds"),
+            "duplicates": reply.spool.duplicates,
+            "disk_free_bytes": reply.spool.disk_free_bytes or None,
+            "wal_bytes": reply.spool.wal_bytes,
+            "dead_bytes": reply.spool.dead_bytes,
+            "damaged": reply.spool.damaged,
+            "refusing": reply.spool.refusing or None,
+        },
+        "lanes": [_lane_fields(lane) for lane in reply.lanes],
+    }
+
+
+def status_view(reply: admin_pb2.GetStatusReply) -> RenderableType:
+    """The status for a person at 3 a.m.: what waits, and why."""
+    lines: list[RenderableType] = [_daemon_line(reply.daemon), _spool_line(reply.spool)]
+    if reply.spool.refusing:
+        lines.append(Text(f"new events are refused: {reply.spool.refusing}", "bold red"))
+    if reply.spool.damaged:
+        lines.append(Text(f"damaged records found: {reply.spool.damaged}", "bold red"))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("lane", "state", "pending", "oldest", "delivered", "dead", "failures", "next try"):
+        table.add_column(title, justify="left" if title in ("lane", "state") else "right", no_wrap=True)
+    for lane in reply.lanes:
+        table.add_row(
+            lane.name,
+            Text(lane.state, _STATE_STYLES.get(lane.state, "")),
+            str(lane.pending),
+            _age(_optional(lane, "oldest_pending_seconds")),
+            str(lane.delivered),
+            Text(str(lane.dead), "red" if lane.dead else ""),
+            str(lane.failures),
+            _age(_optional(lane, "next_attempt_seconds")),
+        )
+    lines += ["", table]
+    lines += [Text(f"{lane.name}: {lane.last_error}", "yellow") for lane in reply.lanes if lane.HasField("last_error")]
+    return Group(*lines)
+
+
+def config_view(values: list[admin_pb2.ConfigValue]) -> RenderableType:
+    """The configuration as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("key", "value", "from"):
+        table.add_column(title, overflow="fold")
+    for value in values:
+        table.add_row(value.key, value.value, value.source)
+    return table
+
+
+def _daemon_line(daemon: admin_pb2.DaemonStatus) -> Text:
+    line = Text("spoold ").append(daemon.state, _STATE_STYLES.get(daemon.state, ""))
+    if daemon.state != "offline":
+        line.append(f" {daemon.version} on {daemon.address}, pid {daemon.pid}, up {_age(daemon.uptime_seconds)}")
+    return line.append(", TEST MODE: nothing is sent", "yellow") if daemon.test_mode else line
+
+
+def _spool_line(spool: admin_pb2.SpoolStatus) -> Text:
+    limit = f" of {format_size(spool.max_bytes)}" if spool.max_bytes else ""
+    oldest = _optional(spool, "oldest_pending_seconds")
+    waits = f"{spool.pending} pending" + (f" (oldest {_age(oldest)})" if oldest is not None else "")
+    return Text(f"spool  {spool.accepted} accepted, {waits}, {spool.retained} retained, {_size(spool.bytes)}{limit}")
+
+
+def _lane_fields(lane: admin_pb2.LaneStatus) -> dict[str, object]:
+    return {
+        "name": lane.name,
+        "kind": lane.kind,
+        "state": lane.state,
+        "accepted": lane.accepted,
+        "pending": lane.pending,
+        "delivered": lane.delivered,
+        "dead": lane.dead,
+        "filtered": lane.filtered,
+        "purged": lane.purged,
+        "failures": lane.failures,
+        "next_attempt_seconds": _optional(lane, "next_attempt_seconds"),
+        "last_error": _optional(lane, "last_error"),
+        "oldest_pending_seconds": _optional(lane, "oldest_pending_seconds"),
+    }
+
+
+def _optional(message: admin_pb2.LaneStatus | admin_pb2.SpoolStatus, field: str) -> object:
+    if not message.HasField(field):
+        return None
+    value = getattr(message, field)
+    return round(value, 3) if isinstance(value, float) else value
+
+
+def _age(seconds: object) -> str:
+    """A time span in the unit in which one thinks of it."""
+    if not isinstance(seconds, int | float):
+        return "-"
+    for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "m")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.1f}{name}"
+    return f"{seconds:.1f}s"
+
+
+def _size(count: int) -> str:
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} bytes"
