@@ -80,8 +80,8 @@ def _check(loaded: LoadedConfig) -> int:
     except SpoolError as exc:
         print(f"spoold: {exc}", file=sys.stderr)
         return EXIT_FAILED
-    for key, value, source in describe_config(loaded):
-        print(f"{key} = {orjson.dumps(value).decode()}  # {source}")
+    lines = [f"{key} = {orjson.dumps(value).decode()}  # {source}" for key, value, source in describe_config(loaded)]
+    print("\n".join(lines))
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return EXIT_OK

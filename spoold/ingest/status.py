@@ -8,7 +8,7 @@ from typing import NamedTuple
 import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import DecodeError, Message
-from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it has none
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from spoold.errors import InvalidEventError, SpoolClosedError, SpoolError, SpoolFullError

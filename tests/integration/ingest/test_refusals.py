@@ -5,7 +5,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]  # it has none
+from google.rpc import error_details_pb2
 from structlog.testing import capture_logs
 
 from spoold.api.analytics.v1 import service_pb2 as pb

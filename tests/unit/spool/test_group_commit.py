@@ -1,10 +1,10 @@
 """Who waits for whom before a commit, and that everybody is answered. Steps only: no thread, a clock that stands."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -43,8 +43,8 @@ class Callers:
 
 
 @pytest.fixture
-def callers(spool: OpenSpool, clock: FakeClock) -> Iterator[Callers]:
-    yield Callers(spool, clock)
+def callers(spool: OpenSpool, clock: FakeClock) -> Callers:
+    return Callers(spool, clock)
 
 
 def test_a_lone_caller_waits_for_nobody(callers: Callers) -> None:
@@ -204,8 +204,8 @@ def test_a_change_that_can_not_be_ends_the_writer_and_everybody_is_answered(
         callers.step()
     later = callers.call()[0]
 
-    answers = [future.exception(timeout=0) for future in (*appends, first, second, job, later)]
-    assert {type(answer) for answer in answers} == {SpoolFailedError}
+    futures: list[Future[Any]] = [*appends, first, second, job, later]
+    assert {type(future.exception(timeout=0)) for future in futures} == {SpoolFailedError}
     assert callers.opened.spool.stats().accepted == 0
 
 
@@ -239,8 +239,8 @@ def test_close_answers_everything_that_waits_and_all_that_comes_later(callers: C
     callers.commits.close(SpoolClosedError("closed"))
     later = callers.call()[0]
 
-    answers = [future.exception(timeout=0) for future in (*waiting, write, later)]
-    assert {type(answer) for answer in answers} == {SpoolClosedError}
+    futures: list[Future[Any]] = [*waiting, write, later]
+    assert {type(future.exception(timeout=0)) for future in futures} == {SpoolClosedError}
     assert callers.commits.waiting_bytes == 0
 
 
