@@ -72,6 +72,9 @@ CREATE TABLE set_aside (
     UNIQUE (lane, seq)
 );
 
+-- An event found damaged counts once, whatever the number of lanes that meet it.
+CREATE INDEX set_aside_damaged ON set_aside (seq) WHERE reason = 'damaged';
+
 -- One row a settlement: the audit trail.
 CREATE TABLE ledger (
     id INTEGER PRIMARY KEY,

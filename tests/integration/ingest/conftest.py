@@ -13,7 +13,7 @@ import grpc
 import pytest
 import uvloop
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]  # it has none
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from spoold.clock import SystemClock, SystemEntropy

@@ -54,7 +54,7 @@ def test_a_host_that_is_not_ours_is_an_error(spool: LocalSpool) -> None:
 def test_a_unix_socket_serves_beside_tcp(tmp_path: Path, spool: LocalSpool) -> None:
     path = tmp_path / "ingest.sock"
     with Door(spool, unix_socket=path) as door, grpc.insecure_channel(f"unix:{path}") as channel:
-        stub = service_pb2_grpc.AnalyticsServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = service_pb2_grpc.AnalyticsServiceStub(channel)
         assert stub.TrackEvent(pb.TrackEventRequest(event_name="a"), timeout=10).success
         assert door.server.address.startswith("127.0.0.1:")
     assert not path.exists()
@@ -155,6 +155,6 @@ def test_a_path_that_is_not_utf8_does_not_close_the_door(spool: LocalSpool) -> N
                 while b"Server shutdown" not in said and b"grpc-status" not in said:
                     said += connection.recv(4096)
             with grpc.insecure_channel(door.server.address) as channel:
-                stub = service_pb2_grpc.AnalyticsServiceStub(channel)  # type: ignore[no-untyped-call]
+                stub = service_pb2_grpc.AnalyticsServiceStub(channel)
                 assert stub.TrackEvent(pb.TrackEventRequest(event_name="a"), timeout=10, wait_for_ready=True).success
         assert not door.deaths

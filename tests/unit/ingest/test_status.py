@@ -1,7 +1,7 @@
 import grpc
 import pytest
 from google.protobuf.message import DecodeError
-from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it has none
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from spoold.api.analytics.v1 import service_pb2
 from spoold.errors import InvalidEventError, SpoolClosedError, SpoolCorruptError, SpoolFailedError, SpoolFullError
