@@ -117,68 +117,42 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         )
         running = self._lanes()
         lanes = [self._lane_status(state, running.get(state.name), now) for state in self._spool.lanes()]
-        wall_ms = self._clock.wall_ms()
-        return admin_pb2.GetStatusReply(daemon=daemon, spool=spool_status(self._spool.stats(), wall_ms), lanes=lanes)
+        return admin_pb2.GetStatusReply(daemon=daemon, spool=self._spool_status(self._spool.stats()), lanes=lanes)
 
     def _lane_status(self, state: LaneState, lane: LaneView | None, now: float) -> admin_pb2.LaneStatus:
         next_at = None if lane is None or state.is_closed else lane.next_attempt_at
-        return lane_status(
-            state,
-            name="closed" if state.is_closed else "idle" if lane is None else lane.state,
+        return admin_pb2.LaneStatus(
+            name=state.name,
+            kind=state.kind,
+            state="closed" if state.is_closed else "idle" if lane is None else lane.state,
+            accepted=state.accepted,
+            pending=state.pending,
+            delivered=state.delivered,
+            dead=state.dead,
+            filtered=state.filtered,
+            purged=state.purged,
+            failures=state.retry.failures,
             next_attempt_seconds=None if next_at is None else max(0.0, next_at - now),
-            oldest_pending_at_ms=self._spool.oldest_pending_at_ms(state.name),
-            wall_ms=self._clock.wall_ms(),
+            last_error=state.retry.last_error or None,
+            oldest_pending_seconds=self._age(self._spool.oldest_pending_at_ms(state.name)),
         )
 
+    def _spool_status(self, stats: SpoolStats) -> admin_pb2.SpoolStatus:
+        return admin_pb2.SpoolStatus(
+            accepted=stats.accepted,
+            pending=stats.pending,
+            retained=stats.retained,
+            bytes=stats.bytes,
+            max_bytes=stats.max_bytes,
+            oldest_pending_seconds=self._age(stats.oldest_pending_at_ms),
+            duplicates=stats.duplicates,
+            disk_free_bytes=stats.disk_free_bytes,
+            wal_bytes=stats.wal_bytes,
+            dead_bytes=stats.dead_bytes,
+            damaged=stats.damaged,
+            refusing=stats.refusing or "",
+        )
 
-def spool_status(stats: SpoolStats, wall_ms: int) -> admin_pb2.SpoolStatus:
-    """The spool's figures as they are shown."""
-    return admin_pb2.SpoolStatus(
-        accepted=stats.accepted,
-        pending=stats.pending,
-        retained=stats.retained,
-        bytes=stats.bytes,
-        max_bytes=stats.max_bytes,
-        oldest_pending_seconds=age_seconds(stats.oldest_pending_at_ms, wall_ms),
-        duplicates=stats.duplicates,
-        disk_free_bytes=stats.disk_free_bytes,
-        wal_bytes=stats.wal_bytes,
-        dead_bytes=stats.dead_bytes,
-        damaged=stats.damaged,
-        refusing=stats.refusing or "",
-    )
-
-
-def lane_status(
-    state: LaneState,
-    *,
-    name: str,
-    next_attempt_seconds: float | None,
-    oldest_pending_at_ms: int | None,
-    wall_ms: int,
-) -> admin_pb2.LaneStatus:
-    """A lane's figures as they are shown.
-
-    Args:
-        name: The lane's state in one word.
-    """
-    return admin_pb2.LaneStatus(
-        name=state.name,
-        kind=state.kind,
-        state=name,
-        accepted=state.accepted,
-        pending=state.pending,
-        delivered=state.delivered,
-        dead=state.dead,
-        filtered=state.filtered,
-        purged=state.purged,
-        failures=state.retry.failures,
-        next_attempt_seconds=next_attempt_seconds,
-        last_error=state.retry.last_error or None,
-        oldest_pending_seconds=age_seconds(oldest_pending_at_ms, wall_ms),
-    )
-
-
-def age_seconds(at_ms: int | None, wall_ms: int) -> float | None:
-    """How long ago; never negative, however the clock was set."""
-    return None if at_ms is None else max(0.0, (wall_ms - at_ms) / 1000)
+    def _age(self, at_ms: int | None) -> float | None:
+        """How long ago; never negative, however the clock was set."""
+        return None if at_ms is None else max(0.0, (self._clock.wall_ms() - at_ms) / 1000)

@@ -170,8 +170,8 @@ class Store:
             free_pages = self._pragma("freelist_count")
             pages = min(free_pages - keep_bytes // _PAGE_BYTES, max_bytes // _PAGE_BYTES)
             if pages > 0:
-                # Stepped to its end: a plain execute would free a single page.
-                self.connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+                # As a script: ``execute`` steps it once, however much is fetched, and a step frees a single page.
+                self.connection.executescript(f"PRAGMA incremental_vacuum({pages})")
             self._space.free_list_bytes = self._pragma("freelist_count") * _PAGE_BYTES
         except sqlite3.Error as exc:
             error = classify(exc)

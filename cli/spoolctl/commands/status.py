@@ -10,10 +10,10 @@ from spoolctl.client import Target
 from spoolctl.failure import Exit, Failure
 from spoolctl.render import console, errors, print_json, status_fields, status_view
 from spoold import __version__
-from spoold.admin.servicer import age_seconds, lane_status
 from spoold.api.spoold.admin.v1 import admin_pb2
 from spoold.clock import SystemClock
 from spoold.errors import SpoolError
+from spoold.spool.contract import LaneState
 from spoold.spool.offline import OfflineSpool, open_offline
 
 _WATCH_SECONDS = 1.0
@@ -67,20 +67,9 @@ def _watch(target: Target) -> None:
 
 
 def _offline_status(spool: OfflineSpool) -> admin_pb2.GetStatusReply:
-    wall_ms = SystemClock().wall_ms()
+    """What the tables say; what only a running daemon knows stays unset."""
     totals = spool.state.spool
-    lanes = [
-        lane_status(
-            lane,
-            name="closed" if lane.is_closed else "stopped" if lane.retry.is_stopped else "idle",
-            next_attempt_seconds=None,
-            oldest_pending_at_ms=spool.received_at_ms(lane.cursor) if lane.pending else None,
-            wall_ms=wall_ms,
-        )
-        for lane in spool.lanes()
-    ]
     pending = spool.state.pending()
-    oldest_at_ms = spool.received_at_ms(spool.state.settled_seq()) if pending else None
     return admin_pb2.GetStatusReply(
         daemon=admin_pb2.DaemonStatus(state="offline", version=__version__),
         spool=admin_pb2.SpoolStatus(
@@ -88,10 +77,32 @@ def _offline_status(spool: OfflineSpool) -> admin_pb2.GetStatusReply:
             pending=pending,
             retained=spool.state.retained(),
             bytes=spool.file_bytes,
-            oldest_pending_seconds=age_seconds(oldest_at_ms, wall_ms),
+            oldest_pending_seconds=_age(spool, spool.state.settled_seq()) if pending else None,
             duplicates=totals.duplicates,
             dead_bytes=totals.dead_bytes,
             damaged=totals.damaged,
         ),
-        lanes=lanes,
+        lanes=[_offline_lane(spool, lane) for lane in spool.lanes()],
     )
+
+
+def _offline_lane(spool: OfflineSpool, lane: LaneState) -> admin_pb2.LaneStatus:
+    return admin_pb2.LaneStatus(
+        name=lane.name,
+        kind=lane.kind,
+        state="closed" if lane.is_closed else "stopped" if lane.retry.is_stopped else "idle",
+        accepted=lane.accepted,
+        pending=lane.pending,
+        delivered=lane.delivered,
+        dead=lane.dead,
+        filtered=lane.filtered,
+        purged=lane.purged,
+        failures=lane.retry.failures,
+        last_error=lane.retry.last_error or None,
+        oldest_pending_seconds=_age(spool, lane.cursor) if lane.pending else None,
+    )
+
+
+def _age(spool: OfflineSpool, after: int) -> float | None:
+    received_at_ms = spool.received_at_ms(after)
+    return None if received_at_ms is None else max(0.0, (SystemClock().wall_ms() - received_at_ms) / 1000)
