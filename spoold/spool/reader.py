@@ -11,6 +11,7 @@ from spoold.spool.contract import LaneStory, Page, Story
 from spoold.spool.lookup import find_seq
 from spoold.spool.rows import LaneRow, State
 from spoold.spool.statements import SQL
+from spoold.spool.store import classify
 
 MAX_PAGE_EVENTS = 1000
 _NO_BOUND = 2**63 - 1
@@ -43,6 +44,9 @@ class Reader:
             connection = connect_reader(self._file)
         try:
             yield connection
+        except sqlite3.Error as exc:
+            # Nothing of SQLite passes the seam; and damage must be known as such.
+            raise classify(exc) from exc
         finally:
             self._idle.append(connection)
 

@@ -117,7 +117,8 @@ class Space:
             return
         self._was_full = False
         path = self._directory / RESERVE_NAME
-        if path.exists() or not self.limits.reserve_bytes:
+        # By its size: a crash in the midst of making it leaves a file that reserves nothing.
+        if _size(path) >= self.limits.reserve_bytes:
             return
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
@@ -130,6 +131,10 @@ class Space:
 
     def _is_disk_low(self, size: int) -> bool:
         return self.disk_free_bytes() - size < self.limits.min_free_bytes
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _full(reason: str, text: str) -> SpoolFullError:
