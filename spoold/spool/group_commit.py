@@ -202,13 +202,15 @@ class GroupCommit:
         used = self._store.measure_wal()
         if used < self._checkpoint_bytes:
             self._next_checkpoint_bytes = self._checkpoint_bytes
-        if used < self._next_checkpoint_bytes:
+        # While the log is pinned appends are refused, so nothing is added to it: look each time whether that is over.
+        if used < self._next_checkpoint_bytes and not self._store.is_log_pinned:
             return
         start = self._clock.monotonic()
         result = self._store.checkpoint()
         # A reader may have held it up: come again when as much has been added.
         is_whole = result.done == result.frames
         self._next_checkpoint_bytes = self._checkpoint_bytes if is_whole else used + self._checkpoint_bytes
+        self._store.measure_wal()
         self._observer.checkpointed(self._clock.monotonic() - start)
 
 

@@ -29,8 +29,10 @@ _TAG_BYTES = 2
 _PAGE_BYTES = 4096
 _REWRITE_BYTES = 1 << 20
 _FRAME_BYTES = _PAGE_BYTES + 24
-#: Where the WAL-index header keeps mxFrame, the number of frames in use (sqlite.org/walformat.html, section 2.1).
-_MAX_FRAME_OFFSET = 16
+#: Where the WAL-index keeps mxFrame, the frames in use, and nBackfill, those of them that are in the database
+#: (sqlite.org/walformat.html, section 2.1).
+_MAX_FRAME = slice(16, 20)
+_BACKFILL = slice(96, 100)
 
 
 class Results(NamedTuple):
@@ -185,9 +187,16 @@ class Store:
                 self._shm_fd = os.open(self._side_file("-shm"), os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 return 0
-        frames = int.from_bytes(os.pread(self._shm_fd, 4, _MAX_FRAME_OFFSET), "little")
-        self._space.wal_frame_bytes = frames * _FRAME_BYTES
+        header = os.pread(self._shm_fd, _BACKFILL.stop, 0)
+        frames, done = (int.from_bytes(header[field], "little") for field in (_MAX_FRAME, _BACKFILL))
+        # What is in the database from end to end is begun anew by the next commit.
+        self._space.wal_frame_bytes = 0 if done == frames else frames * _FRAME_BYTES
         return self._space.wal_frame_bytes
+
+    @property
+    def is_log_pinned(self) -> bool:
+        """Whether a reader has kept the WAL from being begun anew for too long."""
+        return self._space.wal_frame_bytes > self._space.limits.pinned_wal_bytes
 
     def wal_bytes(self) -> int:
         """Size of the WAL file."""
