@@ -177,7 +177,8 @@ class GroupCommit:
             for pending in writes:
                 pending.future.set_exception(answer)
             raise
-        self._remember(len(appends))
+        # In flight was what this commit answers, and what has come meanwhile.
+        self._remember(len(appends) and len(appends) + len(self._appends))
         events = sum(len(append.records) for append in appends)
         self._observer.committed(self._store.state, seconds=self._clock.monotonic() - now, events=events)
         for append, receipts in zip(appends, results.appends, strict=True):
@@ -193,9 +194,9 @@ class GroupCommit:
             raise
         future.set_result(result)
 
-    def _remember(self, gathered: int) -> None:
-        if gathered:
-            self._recent = max(float(gathered), self._recent * 0.9)
+    def _remember(self, in_flight: int) -> None:
+        if in_flight:
+            self._recent = max(float(in_flight), self._recent * 0.9)
             self._threshold = 1 if self._recent <= _FEW else int(self._recent * _SHARE)
 
     def _checkpoint_if_due(self) -> None:
