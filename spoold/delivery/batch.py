@@ -81,6 +81,11 @@ class Batch:
         """Whether the fate of every event is known."""
         return len(self._fates) == len(self._seqs)
 
+    @property
+    def is_head_known(self) -> bool:
+        """Whether there is something to settle."""
+        return bool(self._seqs) and self._seqs[0] in self._fates
+
     def take_settleable(self) -> tuple[int, int, list[DeadLetter | None]]:
         """Remove the longest stretch from the start whose fates are all known.
 

@@ -102,7 +102,7 @@ class Lane:
         self._refusals: list[tuple[str, Item, DeadLetter]] = []
         now = clock.monotonic()
         # What was pending at the last stop is due at once.
-        self._due_at: float | None = now
+        self._due_at: float | None = now if self._state.pending else None
         self._wait_until = now + self._persisted_wait()
         self._stop_deadline: float | None = None
         report.started(self._state.pending, self.state)
@@ -139,6 +139,9 @@ class Lane:
         while True:
             self._state = self._own_state()
             if self._stop_deadline is not None and self._must_end(now):
+                if self._batch is not None and self._batch.is_head_known:
+                    # The batch is not through, but the next start must not repeat what was confirmed.
+                    self._settle("delivered", None, self._state.retry)
                 self._report.finished(self._state.pending)
                 return Done()
             if now < self._wait_until:
