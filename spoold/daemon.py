@@ -141,23 +141,24 @@ class Daemon:
             make_signal=ThreadSignal,
         )
         stack.callback(self._spool.close)
-        writer = self._start_loop("writer", self._spool.commits.step, self._part_died, stack)
+        writer = self._start_loop("writer", self._spool.commits.step, stack)
         self._spool.commits.wake = writer.wake
 
     def _start_housekeeping(self, stack: AsyncExitStack) -> None:
         housekeeper = Housekeeper(self._spool, self._look)
         # Once before anybody is served: a spool that is full at the start must say so.
         housekeeper.step(self._clock.monotonic())
-        self._start_loop("housekeeper", housekeeper.step, self._part_died, stack)
+        self._start_loop("housekeeper", housekeeper.step, stack, is_background=True)
 
     def _start_loop(
         self,
         name: str,
         step: Callable[[float], float | None],
-        on_death: Callable[[str, BaseException], None],
         stack: AsyncExitStack,
+        *,
+        is_background: bool = False,
     ) -> Loop:
-        loop = Loop(name, step, self._clock, on_death=on_death)
+        loop = Loop(name, step, self._clock, on_death=self._part_died, is_background=is_background)
         stack.callback(loop.join)
         stack.callback(loop.request_stop)
         loop.start()

@@ -131,6 +131,7 @@ class Fleet:
             on_death=lambda _thread, error: self._died(config.name, error),
             wait=flusher.wait,
             wake=flusher.wake,
+            is_background=True,
         )
         flusher.on_done = loop.request_stop
         self._runners = {**self._runners, config.name: _Runner(config, provider, flusher, loop)}

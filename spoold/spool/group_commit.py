@@ -179,12 +179,14 @@ class GroupCommit:
             raise
         # In flight was what this commit answers, and what has come meanwhile.
         self._remember(len(appends) and len(appends) + len(self._appends))
-        events = sum(len(append.records) for append in appends)
-        self._observer.committed(self._store.state, seconds=self._clock.monotonic() - now, events=events)
+        seconds = self._clock.monotonic() - now
+        # First those who wait; whatever is told to observers holds the GIL, which their thread needs.
         for append, receipts in zip(appends, results.appends, strict=True):
             _answer(append.future, receipts)
         for pending, result in zip(writes, results.writes, strict=True):
             _answer(pending.future, result)
+        events = sum(len(append.records) for append in appends)
+        self._observer.committed(self._store.state, seconds=seconds, events=events)
 
     def _run_job(self, job: Job, future: "Future[object]") -> None:
         try:

@@ -13,6 +13,9 @@ _MIB = 1 << 20
 _MAX_RESERVE_BYTES = 16 * _MIB
 #: A record costs its bytes, its row and its share of a page; measured 1.05 to 1.15 for records of 200 to 2 000 bytes.
 _OVERHEAD = 1.15
+#: Appends may take so much between two looks at the disk, but none when a limit is closer than this.
+_ALLOWANCE_BYTES = 16 * _MIB
+_CLOSE_BYTES = 64 * _MIB
 #: Above this share of ``max_bytes`` the delivered events are forgotten before their retention is over.
 _PRESSURE = 0.9
 #: After the kernel said ENOSPC, appends stay out until room was seen again, or this often for one try.
@@ -60,6 +63,7 @@ class Space:
         #: WAL frames in use, for a pinned WAL.
         self.wal_frame_bytes = 0
         self._was_full = False
+        self._allowance_bytes = 0.0
 
     def disk_free_bytes(self) -> int:
         """Free room on the spool's file system."""
@@ -85,10 +89,24 @@ class Space:
             return _full("disk", "the disk was full at the last attempt")
         return None
 
-    def admit(self, sizes: Sequence[int], used_bytes: int) -> list[SpoolFullError | None]:
-        """For each append of a group, in order, why it has no room; None where it has."""
-        total = sum(sizes)
-        if not sizes or self.refusal(used_bytes, total) is None:
+    def admit(self, sizes: Sequence[int], measure: Callable[[], int]) -> list[SpoolFullError | None]:
+        """For each append of a group, in order, why it has no room; None where it has.
+
+        Args:
+            measure: Finds out how much the spool uses. Asked when the last look allowed less than this: each system
+                call gives up the GIL, which behind a busy lane costs more than the commit.
+        """
+        total = sum(sizes) * _OVERHEAD
+        is_pinned = self.wal_frame_bytes > self.limits.pinned_wal_bytes
+        if total <= self._allowance_bytes and not is_pinned and not self._was_full:
+            self._allowance_bytes -= total
+            return [None] * len(sizes)
+        if not sizes:
+            return []
+        used_bytes = measure()
+        if self.refusal(used_bytes, sum(sizes)) is None:
+            slack = min(self.limits.max_bytes - used_bytes, self.disk_free_bytes() - self.limits.min_free_bytes)
+            self._allowance_bytes = min(_ALLOWANCE_BYTES, slack - total - _CLOSE_BYTES)
             return [None] * len(sizes)
         answers: list[SpoolFullError | None] = []
         taken = 0
@@ -113,6 +131,8 @@ class Space:
 
     def recheck(self) -> None:
         """Called every second or so: forget an ENOSPC when the disk has room, make the reserve again."""
+        # Other programs write to the disk too: look again at the next append.
+        self._allowance_bytes = 0.0
         if self.disk_free_bytes() <= self.limits.min_free_bytes + self.limits.reserve_bytes:
             return
         self._was_full = False

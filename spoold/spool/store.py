@@ -119,7 +119,7 @@ class Store:
             SpoolFailedError: The disk failed; what was committed is unknown until the next start.
             SpoolCorruptError: SQLite calls the file damaged.
         """
-        refusals = self._space.admit([append.size for append in appends], self.used_bytes())
+        refusals = self._space.admit([append.size for append in appends], self.used_bytes)
         admitted = [append for append, refusal in zip(appends, refusals, strict=True) if refusal is None]
         try:
             receipts, results = self._transact(admitted, writes)
