@@ -22,10 +22,6 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_CONFIG = 2
 
-#: How long a thread may keep the others from running. The default of 5 ms lets one busy lane thread hold up a commit,
-#: which takes several turns, for 25 ms.
-_SWITCH_SECONDS = 0.0001
-
 
 def main() -> None:
     """The program ``spoold``."""
@@ -51,7 +47,6 @@ def _serve(loaded: LoadedConfig) -> int:
     log = get_logger("spoold")
     for warning in loaded.warnings:
         log.warning("configuration", warning=warning)
-    sys.setswitchinterval(_SWITCH_SECONDS)
     # What was imported lives as long as the process: a collection that walks it holds everybody up for 10 ms.
     gc.freeze()
     # Events are nobody else's business; the group may read, for spoolctl with the daemon down.

@@ -5,13 +5,18 @@ a loop stops it and joins it. None is a daemon thread.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from spoold.clock import Clock
 
 _BACKGROUND_NICENESS = 10
+#: How long a thread may keep the others from running (the interpreter's own: 5 ms). A commit takes several turns, and
+#: behind a busy lane waits this long for each; with no lane at work a shorter turn only costs switches.
+_TURN_SECONDS = 0.0005
+_SHORT_TURN_SECONDS = 0.0001
 
 
 class ThreadSignal:
@@ -38,6 +43,28 @@ class ThreadSignal:
 def make_lock() -> AbstractContextManager[object]:
     """A lock for a few lines of state."""
     return threading.Lock()
+
+
+class _Turns:
+    """Keeps turns short while background work is being done."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._working = 0
+
+    def __enter__(self) -> None:
+        self._count(1)
+
+    def __exit__(self, *_exception: object) -> None:
+        self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._working += change
+            sys.setswitchinterval(_SHORT_TURN_SECONDS if self._working else _TURN_SECONDS)
+
+
+_SHORT_TURNS = _Turns()
 
 
 class Loop:
@@ -72,6 +99,7 @@ class Loop:
         self._wait = wait or signal.wait
         self.wake = wake or signal.set
         self._is_background = is_background
+        self._turns: AbstractContextManager[None] = _SHORT_TURNS if is_background else nullcontext()
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=False)
 
@@ -97,7 +125,8 @@ class Loop:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICENESS)
         try:
             while not self._is_stopping:
-                seconds = self._step(self._clock.monotonic())
+                with self._turns:
+                    seconds = self._step(self._clock.monotonic())
                 if seconds != 0 and not self._is_stopping:
                     self._wait(seconds)
         except BaseException as exc:  # noqa: BLE001 - the thread ends here: whoever watches must learn why
