@@ -4,7 +4,7 @@ import pytest
 
 from spoold.delivery.batch import Call
 from spoold.delivery.lane import Wait
-from spoold.errors import LeaseLostError
+from spoold.errors import LeaseLostError, SpoolCorruptError
 from spoold.providers.base import Deferral, Delivered, Outcome, Rejected, Retry, Split
 from tests.support.clock import FakeClock
 from tests.support.events import make_big_drafts, make_draft, make_drafts
@@ -231,3 +231,13 @@ def test_a_damaged_event_is_found_at_each_read_and_never_sent(rig: LaneRig) -> N
 
     assert 9 not in [seq for call in rig.run() for seq in seqs(call)]
     assert [seq for seq, *_ in rig.dead()] == [9]
+
+
+def test_a_journal_that_lost_what_a_lane_has_pending_is_called_corrupt(rig: LaneRig) -> None:
+    """Better no delivery than a cursor that passes over what is not there (I4)."""
+    rig.append(50)
+    rig.opened.rows("DELETE FROM queue_journal")
+
+    with pytest.raises(SpoolCorruptError, match="50 events pending but the journal has none behind 0"):
+        rig.step()
+    assert rig.state.pending == 50

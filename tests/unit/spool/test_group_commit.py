@@ -11,7 +11,7 @@ import pytest
 from spoold.errors import SpoolClosedError, SpoolCorruptError, SpoolFailedError
 from spoold.spool.contract import Receipt
 from spoold.spool.group_commit import GroupCommit
-from spoold.spool.store import Store
+from spoold.spool.store import Store, commit
 from spoold.spool.transaction import Transaction
 from tests.support.clock import FakeClock
 from tests.support.events import make_big_drafts, make_draft, make_drafts
@@ -124,6 +124,21 @@ def test_the_recent_number_sinks_slowly(callers: Callers) -> None:
     callers.call()
     assert callers.step() is None, "three quarters of 15"
     assert callers.groups == [20, 15, 15, 15, 11]
+
+
+def test_who_comes_in_during_a_commit_is_in_flight_too(state_dir: Path, clock: FakeClock) -> None:
+    def meanwhile(connection: sqlite3.Connection) -> None:
+        if not mine.groups:
+            mine.call(4)
+        commit(connection)
+
+    with open_spool(state_dir, clock=clock, commit=meanwhile) as opened:
+        mine = Callers(opened, clock)
+        mine.call()
+        assert [mine.step(), mine.step()] == [0, None]
+        mine.call(2)
+        assert mine.step() == pytest.approx(0.005), "three quarters of 5 are 3"
+        assert mine.groups == [1, 4]
 
 
 def test_a_settle_waits_for_no_company_and_takes_what_is_there(callers: Callers) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from spoold.record import Event
 from spoold.spool.contract import Lease
@@ -17,7 +17,7 @@ from tests.support.events import make_draft
 from tests.support.spools import MIB, OpenSpool, open_spool
 
 LANES = ("a", "b", "c")
-RETENTION_SECONDS = 100
+RETENTION_SECONDS = 20
 
 lanes = st.sampled_from(LANES)
 
@@ -98,14 +98,12 @@ class SpoolMachine(RuleBasedStateMachine):
         else:
             lane.is_closed = False
 
-    @precondition(lambda self: self.lanes)
     @rule(name=lanes)
     def close_lane(self, name: str) -> None:
         if name in self.lanes:
             self.opened.spool.close_lane(name)
             self.lanes[name].is_closed = True
 
-    @precondition(lambda self: self.lanes)
     @rule(name=lanes, limit=st.integers(1, 9), dead_share=st.integers(0, 3), filter_share=st.integers(0, 3))
     def settle(self, name: str, limit: int, dead_share: int, filter_share: int) -> None:
         lane = self.lanes.get(name)
@@ -141,7 +139,7 @@ class SpoolMachine(RuleBasedStateMachine):
         for seq in gone:
             del self.journal[seq]
 
-    @rule(seconds=st.integers(1, 200))
+    @rule(seconds=st.sampled_from([1, RETENTION_SECONDS, RETENTION_SECONDS + 1]))
     def wait(self, seconds: int) -> None:
         self.clock.advance(seconds)
 
@@ -178,6 +176,7 @@ class SpoolMachine(RuleBasedStateMachine):
         rows = self.opened.rows
         assert [seq for (seq,) in rows("SELECT _id FROM queue_journal ORDER BY _id")] == sorted(self.journal)
         assert set(rows("SELECT lane, seq FROM set_aside")) == self.dead
+        assert {seq for (seq,) in rows("SELECT seq FROM caller_id")} <= self.journal.keys()
         told = rows(
             "SELECT name, base_delivered + total(l.delivered), base_dead + total(l.dead),"
             " base_filtered + total(l.filtered) FROM lane LEFT JOIN ledger l ON l.lane = name GROUP BY name"
@@ -205,5 +204,5 @@ def shared_memory() -> str | None:
 
 TestSpool = SpoolMachine.TestCase
 TestSpool.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -170,7 +170,8 @@ def test_trimming_folds_the_ledger_so_that_it_still_tells_the_counters(
 ) -> None:
     spool.append(make_drafts(10))
     lease = spool.spool.claim(lane)
-    for upto in range(2, 11, 2):
+    for upto in (5, 10):
+        spool.settle(lease, upto - 2)
         spool.settle(lease, upto, dead=[upto], delivered=0, filtered=1)
     clock.advance(7200)
 
@@ -180,7 +181,7 @@ def test_trimming_folds_the_ledger_so_that_it_still_tells_the_counters(
         in_ledger = spool.rows("SELECT total(delivered), total(dead), total(filtered) FROM ledger")[0]
         base = spool.rows("SELECT base_delivered, base_dead, base_filtered FROM lane")[0]
         told = [int(one + other) for one, other in zip(in_ledger, base, strict=True)]
-        assert told == [state.delivered, state.dead, state.filtered] == [0, 5, 5]
+        assert told == [state.delivered, state.dead, state.filtered] == [6, 2, 2]
     left = spool.rows("SELECT count(*) FROM queue_journal")[0][0]
     assert spool.rows("SELECT count(*) FROM ledger WHERE upto <= ?", 10 - left) == [(0,)]
 

@@ -1,0 +1,31 @@
+"""What keeps the spool small takes one small step at a time."""
+
+from spoold.spool.contract import SpoolStats
+from spoold.spool.housekeeping import Housekeeper
+from tests.support.clock import FakeClock
+from tests.support.events import make_drafts
+from tests.support.spools import OpenSpool
+
+
+def test_it_trims_in_steps_of_500_with_pauses_while_there_is_more(spool: OpenSpool, clock: FakeClock) -> None:
+    spool.append(make_drafts(1200))
+    clock.advance(7200)
+    seen: list[SpoolStats] = []
+    housekeeper = Housekeeper(spool.spool, seen.append)
+
+    waits = [housekeeper.step(clock.monotonic()) for _ in range(4)]
+
+    assert waits == [0.01, 0.01, 1.0, 1.0]
+    assert [stats.retained for stats in seen] == [700, 200, 0, 0]
+
+
+def test_it_notices_that_there_is_room_again(spool: OpenSpool, clock: FakeClock) -> None:
+    seen: list[SpoolStats] = []
+    housekeeper = Housekeeper(spool.spool, seen.append)
+    spool.space.note_disk_full()
+    assert spool.spool.stats().refusing == "disk"
+
+    housekeeper.step(clock.monotonic())
+
+    assert [stats.refusing for stats in seen] == [None]
+    assert (spool.directory / "reserve").exists()
