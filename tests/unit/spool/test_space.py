@@ -90,6 +90,35 @@ def test_of_a_group_those_are_taken_that_fit(state_dir: Path, sizes: list[int], 
     assert [reason(one) for one in admitted] == expected
 
 
+@pytest.mark.parametrize(
+    ("max_mib", "free_mib", "looks"), [(1024, 1024, 3), (100, 1024, 8), (94, 1024, 40), (1024, 72, 40), (1024, 60, 40)]
+)
+def test_the_disk_is_looked_at_now_and_then_and_each_time_when_a_limit_is_near(
+    state_dir: Path, max_mib: int, free_mib: int, looks: int
+) -> None:
+    space = make_space(state_dir, free=free_mib * MIB, max_bytes=max_mib * MIB)
+    looked: list[int] = []
+
+    def look() -> int:
+        looked.append(1)
+        return 30 * MIB
+
+    for _ in range(40):
+        assert space.admit([MIB], look) == [None]
+
+    assert len(looked) == looks
+
+
+def test_the_housekeepers_look_makes_the_next_append_look_too(state_dir: Path) -> None:
+    free = {"bytes": 1024 * MIB}
+    space = Space(state_dir, SpaceLimits(1024 * MIB, 8 * MIB), free=lambda _: free["bytes"])
+    assert space.admit([1], lambda: 0) == [None]
+    free["bytes"] = 0
+    space.recheck()
+
+    assert [reason(one) for one in space.admit([1], lambda: 0)] == ["min_free_bytes"]
+
+
 @pytest.mark.parametrize(("used", "free", "expected"), [(90, 100, False), (91, 100, True), (0, 7, True)])
 def test_delivered_events_give_way_when_either_limit_is_near(
     state_dir: Path,
