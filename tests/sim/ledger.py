@@ -18,13 +18,20 @@ class Submitted:
     Attributes:
         receipt: The promise, once given.
         is_refused: The client was told that surely nothing was stored.
+        is_damaged: A bit of its record was flipped on the disk.
     """
 
     number: int
     draft: Draft
-    is_poison: bool
+    text: str
     receipt: Receipt | None = None
     is_refused: bool = False
+    is_damaged: bool = False
+
+    @property
+    def is_poison(self) -> bool:
+        """Whether every service refuses it for good."""
+        return self.text == POISON
 
 
 @dataclass
@@ -73,8 +80,7 @@ class LaneBook:
 
 def make_event(number: int, rng: random.Random, clock: SimClock) -> Submitted:
     """A random event; its number is in it, so that services can tell."""
-    is_poison = rng.random() < 0.02
-    text = POISON if is_poison else rng.choice("abcd") * rng.choice([0, 3, 40, 400, 6000])
+    text = POISON if rng.random() < 0.02 else rng.choice("abcd") * rng.choice([0, 3, 40, 400, 6000])
     said_ms = clock.wall_ms() - rng.randrange(1, 10**9)
     event_id = rng.randbytes(16) if rng.random() < 0.25 else None
     if rng.random() < 0.75:
@@ -83,7 +89,7 @@ def make_event(number: int, rng: random.Random, clock: SimClock) -> Submitted:
             track.timestamp_ms = said_ms
         track.properties["n"].number_value = number
         track.properties["text"].string_value = text
-        return Submitted(number, Draft("track", track.SerializeToString(), event_id), is_poison)
+        return Submitted(number, Draft("track", track.SerializeToString(), event_id), text)
     identify = service_pb2.IdentifyUserRequest(user_id=f"i{number}")
     identify.properties["text"].string_value = text
-    return Submitted(number, Draft("identify", identify.SerializeToString(), event_id), is_poison)
+    return Submitted(number, Draft("identify", identify.SerializeToString(), event_id), text)

@@ -1,11 +1,18 @@
 """The promises, checked against the tables themselves and against what the world knows."""
 
+import json
+
+from spoold.delivery.lane import Wait
 from spoold.record import DamagedEvent, read_record
+from spoold.spool.lanes import DAMAGED
 from spoold.spool.rows import LaneRow
 from tests.sim.ledger import LaneBook, Submitted
-from tests.sim.machine import Machine
+from tests.sim.machine import INTERVAL_SECONDS, RETRY, Machine, SimLane
 from tests.sim.parts import hold
-from tests.sim.service import POISON
+from tests.sim.service import POISON, Service
+
+#: Longest that a lane may wait after a failure: the largest Retry-After that counts, plus the provider's jitter.
+_LONGEST_WAIT_SECONDS = RETRY.max_retry_after_seconds + 5.0
 
 
 def check_promises(machine: Machine, submitted: list[Submitted]) -> None:
@@ -18,7 +25,10 @@ def check_promises(machine: Machine, submitted: list[Submitted]) -> None:
             continue
         hold("I1: an acknowledged event is on disk", receipt.seq in rows, event.number, receipt.seq)
         stored = read_record(receipt.seq, rows[receipt.seq])
-        hold("I11: a record is whole", not isinstance(stored, DamagedEvent), event.number, stored)
+        is_found_damaged = isinstance(stored, DamagedEvent)
+        hold("I11: damage is found, and only damage", is_found_damaged == event.is_damaged, event.number, stored)
+        if event.is_damaged:
+            continue
         hold("I3: it is the event that was accepted", event.draft.body in rows[receipt.seq], event.number)
 
 
@@ -73,8 +83,34 @@ def check_cursor(machine: Machine, name: str, book: LaneBook) -> None:
     book.cursor = lane.cursor
 
 
-def check_dead_letters(machine: Machine) -> None:
-    """I4: set aside is only what a service refused for good."""
+def check_dead_letters(machine: Machine, submitted: list[Submitted]) -> None:
+    """I4: set aside is only what a service refused for good, or what the disk damaged."""
+    damaged = {event.receipt.seq for event in submitted if event.is_damaged and event.receipt}
     rows = machine.store.connection.execute("SELECT seq, record, reason FROM set_aside").fetchall()
-    innocent = [(seq, reason) for seq, record, reason in rows if POISON.encode() not in record]
+    innocent = [
+        (seq, reason)
+        for seq, record, reason in rows
+        if POISON.encode() not in record and not (reason == DAMAGED and seq in damaged)
+    ]
     hold("I4: nothing that a service would take is set aside", not innocent, innocent[:5])
+
+
+def check_contents(service: Service, submitted: list[Submitted]) -> None:
+    """I3 and I11: what arrived is what was accepted."""
+    for number, arrival in service.arrived.items():
+        record = json.loads(arrival.content)
+        event = submitted[number]
+        if event.draft.kind == "track":
+            told = [record["event"], record["properties"]["distinct_id"], record["properties"]["text"]]
+            meant = [f"event {number % 5}", f"u{number % 7}", event.text]
+        else:
+            told, meant = [record["$set"]["text"]], [event.text]
+        hold("I3: what arrives is what was accepted", told == meant, number, told, meant)
+
+
+def check_wait(machine: Machine, sim: SimLane, wait: Wait) -> None:
+    """A lane with pending events comes again, in time that no clock that jumps can stretch."""
+    state = next(state for state in machine.spool.lanes() if state.name == sim.lane.name)
+    longest = _LONGEST_WAIT_SECONDS if state.retry.failures else INTERVAL_SECONDS
+    is_bounded = wait.seconds is not None and wait.seconds <= longest + 0.001
+    hold("a lane with pending events comes again", is_bounded or not state.pending, state.name, wait, sim.lane.state)

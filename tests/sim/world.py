@@ -16,16 +16,15 @@ from spoold.delivery.lane import Send, Wait
 from spoold.errors import SpoolClosedError, SpooldError, SpoolFailedError, SpoolFullError
 from spoold.providers.base import Delivered, Retry
 from spoold.spool.contract import Receipt
+from tests.sim.damage import flip_record_bit
 from tests.sim.disk import SimDisk
 from tests.sim.ledger import Figures, LaneBook, Submitted, Waiting, make_event
-from tests.sim.machine import INTERVAL_SECONDS, RETENTION_SECONDS, RETRY, Machine, Room, SimLane
-from tests.sim.oracles import check_books, check_cursor, check_dead_letters, check_promises
+from tests.sim.machine import INTERVAL_SECONDS, RETENTION_SECONDS, Machine, Room, SimLane
+from tests.sim.oracles import check_books, check_contents, check_cursor, check_dead_letters, check_promises, check_wait
 from tests.sim.parts import SimClock, SimEntropy, Trace, hold
 from tests.sim.service import MOODS, Service
 
 _LANES = ("first", "second", "third")
-#: Longest that a lane may wait after a failure: the largest Retry-After that counts, plus the provider's jitter.
-_LONGEST_WAIT_SECONDS = RETRY.max_retry_after_seconds + 5.0
 _DRAIN_STEPS = 4_000
 
 
@@ -51,6 +50,7 @@ class World:
         self.waiting: list[Waiting] = []
         self._is_finale = False
         self._faulty = False
+        self._is_at_rest = False
         self._actions: list[tuple[int, Callable[[], None]]] = [
             (30, self.submit),
             (25, self.commit),
@@ -80,6 +80,9 @@ class World:
 
     def _live(self, disk: SimDisk, steps: int) -> SimDisk:
         self.figures.lives += 1
+        if self._is_at_rest and self.rng.random() < 0.9:
+            self._damage(disk.directory)
+        self._is_at_rest = False
         with disk:
             self.disk = disk
             try:
@@ -148,8 +151,6 @@ class World:
         hold("only a disk that fails ends the process", has_cause, repr(error))
         raise LifeOverError from error
 
-    # What clients do.
-
     def submit(self) -> None:
         """A call with one event or many, some of them repeats of what is in doubt."""
         events: list[Submitted] = []
@@ -189,8 +190,6 @@ class World:
         self.figures.acknowledged += not receipt.duplicate
         event.receipt = receipt
 
-    # What the daemon does.
-
     def commit(self) -> None:
         """The writer's turn."""
         self._guard(self.live.commit)
@@ -217,14 +216,8 @@ class World:
             is_early = book.not_before is not None and self.clock.now < book.not_before - 0.002
             hold("a wait is kept, over restarts too", not is_early, name, self.clock.now, book.not_before)
         elif isinstance(action, Wait):
-            self._check_wait(name, sim, action)
+            check_wait(self.live, sim, action)
             sim.wake_at = self.clock.now + (INTERVAL_SECONDS if action.seconds is None else action.seconds)
-
-    def _check_wait(self, name: str, sim: SimLane, wait: Wait) -> None:
-        state = next(state for state in self.live.spool.lanes() if state.name == name)
-        longest = _LONGEST_WAIT_SECONDS if state.retry.failures else INTERVAL_SECONDS
-        is_bounded = wait.seconds is not None and wait.seconds <= longest + 0.001
-        hold("a lane with pending events comes again", is_bounded or not state.pending, name, wait, sim.lane.state)
 
     def _answer_lane(self, name: str, sim: SimLane) -> None:
         call = sim.in_flight
@@ -257,8 +250,6 @@ class World:
         self._guard(lambda: self.live.spool.trim(self.rng.choice([1, 20, 500])))
         if self.rng.random() < 0.2:
             check_books(self.live)
-
-    # What the world does to it.
 
     def pass_time(self) -> None:
         """A moment, or until something is due."""
@@ -301,12 +292,18 @@ class World:
             how = self.rng.choice(["crash", "cut_power"])
             self.disk.stop_after(self.rng.randrange(1, 600), how, self._next)  # type: ignore[arg-type]
 
+    def _damage(self, directory: Path) -> None:
+        waiting = [e for e in self.submitted if e.receipt and e.receipt.seq > self.books["first"].cursor]
+        event = flip_record_bit(directory, waiting, self.rng)
+        self._note("damaged", event and event.number)
+
     # How a life ends.
 
     def _end(self) -> SimDisk:
         how = "stop" if self._is_finale else self.rng.choice(["stop", "crash", "cut_power", "cut_power"])
         if how == "stop":
             self._stop_in_order()
+            self._is_at_rest = True
             return SimDisk(self.disk.directory, self.rng)
         return self._fall(how)
 
@@ -389,8 +386,11 @@ class World:
         self.figures.delivered = sum(state.delivered for state in states)
         self.figures.dead = sum(state.dead for state in states)
         taken = self.services["first"].taken
-        check_dead_letters(self.live)
-        lost = [e.number for e in self.submitted if e.receipt and not e.is_poison and e.number not in taken]
+        check_dead_letters(self.live, self.submitted)
+        for service in self.services.values():
+            check_contents(service, self.submitted)
+        spared = [e for e in self.submitted if not e.is_poison and not e.is_damaged]
+        lost = [e.number for e in spared if e.receipt and e.number not in taken]
         hold("I2: every acknowledged event arrives", not lost, lost)
         ghosts = [e.number for e in self.submitted if e.is_refused and e.number in taken]
         hold("a refused event was not stored", not ghosts, ghosts)
