@@ -44,6 +44,13 @@ def check_books(machine: Machine) -> None:
     (rows,) = execute("SELECT count(*) FROM queue_journal").fetchone()
     kept = state.spool.accepted - state.spool.trimmed
     hold("I2: the journal holds what was accepted and not trimmed", rows == kept, rows, kept)
+    (repeated,) = execute("SELECT count(*) - count(DISTINCT substr(data, 3, 16)) FROM queue_journal").fetchone()
+    hold("an id stands in the journal once", repeated == 0, repeated)
+    (back,) = execute(
+        "SELECT count(*) FROM (SELECT timestamp, lag(timestamp) OVER (ORDER BY _id) AS before FROM queue_journal)"
+        " WHERE timestamp < before"
+    ).fetchone()
+    hold("the time in the journal rises with seq", back == 0, back)
     for lane in state.lanes.values():
         bound = lane.closed_seq if lane.is_closed else state.spool.last_seq
         (ahead,) = execute(

@@ -19,7 +19,7 @@ from spoold.spool.contract import Receipt
 from tests.sim.damage import flip_record_bit
 from tests.sim.disk import SimDisk
 from tests.sim.ledger import Figures, LaneBook, Submitted, Waiting, make_event
-from tests.sim.machine import INTERVAL_SECONDS, RETENTION_SECONDS, Machine, Room, SimLane
+from tests.sim.machine import INTERVAL_SECONDS, RETENTION_SECONDS, RETRY, Machine, Room, SimLane
 from tests.sim.oracles import check_books, check_contents, check_cursor, check_dead_letters, check_promises, check_wait
 from tests.sim.parts import SimClock, SimEntropy, Trace, hold
 from tests.sim.service import MOODS, Service
@@ -238,7 +238,9 @@ class World:
         if isinstance(outcome, Delivered):
             book.may_repeat -= seqs
         if isinstance(outcome, Retry):
-            book.not_before = sim.lane.next_attempt_at
+            asked = outcome.after_seconds
+            said = None if asked is None else self.clock.now + min(asked, RETRY.max_retry_after_seconds)
+            book.not_before = sim.lane.next_attempt_at if said is None else said
         self._observe_cursor(name)
 
     def _observe_cursor(self, name: str) -> None:
