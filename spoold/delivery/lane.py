@@ -287,7 +287,7 @@ class Lane:
         return bool(retry.failures)
 
     def _split(self, batch: Batch, call: Call, split: Split, attempt: Attempt, now: float) -> None:
-        if split.too_large:
+        if split.too_large and len(call.items) > 1:
             size = sum(item.size for item in call.items)
             self._max_body_bytes = max(_MIN_BODY_BYTES, size // 2)
         batch.calls.popleft()
