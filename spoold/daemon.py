@@ -31,8 +31,8 @@ from spoold.spool.lock import DirectoryLock
 from spoold.spool.space import Space, SpaceLimits
 from spoold.spool.store import Store
 
-#: Calls in flight at the stop may wait this long for their commit.
-_INGEST_GRACE_SECONDS = 5.0
+#: Calls in flight when everything else is done; each has its commit or its refusal by then.
+_INGEST_GRACE_SECONDS = 1.0
 _ADMIN_GRACE_SECONDS = 1.0
 #: A thread that died is started again after a pause, so that a fault that stays does not spin.
 _RESTART_SECONDS = 1.0
@@ -44,8 +44,8 @@ class Daemon:
     """One running spoold.
 
     Start: lock, spool, writer, admin, housekeeping, metrics, lanes, ingest. Each part is registered for its end as it
-    starts, and they end in reverse: ingest with grace, the final flush, and so on. Admin outlives the lanes, so that
-    ``spoolctl status`` shows the drain. One end that fails does not keep the others from theirs.
+    starts, and they end in reverse: no more appends, the final flush, the listener, and so on. Admin outlives the
+    lanes, so that ``spoolctl status`` shows the drain. One end that fails does not keep the others from theirs.
     """
 
     def __init__(self, loaded: LoadedConfig, *, clock: Clock, entropy: Entropy) -> None:
@@ -116,10 +116,12 @@ class Daemon:
             await self._start_admin(stack)
             self._start_housekeeping(stack)
             self._start_metrics(stack)
+            # The door stays and says UNAVAILABLE: a server that stops answers CANCELLED, which no client repeats.
+            stack.push_async_callback(self._ingest.stop, _INGEST_GRACE_SECONDS)
             self._fleet.start()
             stack.push_async_callback(self._flush_finally)
             await self._ingest.start()
-            stack.push_async_callback(self._stop_ingest)
+            stack.push_async_callback(self._close_door)
             _log.info("listening", address=self._ingest.address, test_mode=config.test_mode, version=__version__)
             await self._stop.wait()
             self._is_draining = True
@@ -215,10 +217,10 @@ class Daemon:
         stack.callback(server.server_close)
         stack.callback(server.shutdown)
 
-    async def _stop_ingest(self) -> None:
+    async def _close_door(self) -> None:
         self._is_draining = True
-        await self._ingest.stop(_INGEST_GRACE_SECONDS)
-        self._spool.stop_accepting()
+        self._ingest.set_serving(False)
+        await asyncio.to_thread(self._spool.stop_accepting)
 
     async def _flush_finally(self) -> None:
         self._is_draining = True

@@ -115,7 +115,7 @@ class GroupCommit:
             SpoolFailedError: The disk failed. All that waits was answered with it; the process must end.
             SpoolCorruptError: SQLite calls the file damaged. Likewise.
         """
-        if not self._writes and (wait := self._wait_for_company(now)) is not None:
+        if not (self._writes or self._jobs) and (wait := self._wait_for_company(now)) is not None:
             return wait
         self.flush(now)
         return 0 if self._appends or self._writes or self._jobs else None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
 from spoold.clock import Clock, Entropy
-from spoold.errors import SpoolClosedError, SpoolCorruptError, SpoolFailedError, SpoolFullError
+from spoold.errors import SpoolClosedError, SpoolCorruptError, SpoolError, SpoolFailedError, SpoolFullError
 from spoold.record import DamagedEvent, Draft, encode_record
 from spoold.spool import lanes
 from spoold.spool.appending import Append
@@ -208,13 +208,19 @@ class LocalSpool:
         return trimmed
 
     def stop_accepting(self) -> None:
-        """Refuse appends from now on; what was handed over is still committed. Idempotent."""
+        """Refuse appends from now on, and return when what was handed over before is committed. Idempotent."""
+        self._refuse_appends()
+        # A disk that failed has answered whoever waited.
+        with suppress(SpoolError):
+            self._finish(self.commits.submit_job(_nothing))
+
+    def _refuse_appends(self) -> None:
         with self._lock:
             self._is_closed = True
 
     def close(self) -> None:
         """See the seam. The writer thread must have ended."""
-        self.stop_accepting()
+        self._refuse_appends()
         # A disk that failed has answered whoever waited; the next start recovers.
         with suppress(SpoolFailedError, SpoolCorruptError):
             self.commits.flush(self._clock.monotonic())
@@ -248,3 +254,7 @@ class LocalSpool:
 
 def _vacuum(store: Store) -> None:
     store.vacuum(_KEEP_FREE_BYTES, _VACUUM_BYTES)
+
+
+def _nothing(_store: Store) -> None:
+    pass

@@ -87,12 +87,12 @@ class DaemonProcess:
         """SIGKILL."""
         return self.end(signal.SIGKILL)
 
-    def end(self, number: signal.Signals | None = None) -> int:
+    def end(self, number: signal.Signals | None = None, timeout_seconds: float = _END_SECONDS) -> int:
         """Send a signal, or none, and wait for the end; returns the exit code."""
         if number is not None and self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            code = self.process.wait(_END_SECONDS)
+            code = self.process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -109,6 +109,8 @@ class DaemonProcess:
 
     def __exit__(self, *_exception: object) -> None:
         self.kill()
+        # A killed daemon leaves it, as it would for its next start.
+        self.admin_socket.unlink(missing_ok=True)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
