@@ -178,7 +178,7 @@ class LocalSpool:
         state = self._store.state
         pending = state.pending()
         used_bytes = self._store.used_bytes()
-        refusal = self._space.refusal(used_bytes)
+        refusal = self._space.standing_refusal(used_bytes)
         return SpoolStats(
             accepted=state.spool.accepted,
             pending=pending,
@@ -193,10 +193,6 @@ class LocalSpool:
             refusing=None if refusal is None else refusal.reason,
             damaged=state.spool.damaged,
         )
-
-    def refusal(self) -> SpoolFullError | None:
-        """Why an append would be refused at this moment, or None."""
-        return self._space.refusal(self._store.used_bytes())
 
     def trim(self, max_events: int) -> int:
         """See the seam."""

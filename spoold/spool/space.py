@@ -64,6 +64,7 @@ class Space:
         self.wal_frame_bytes = 0
         self._was_full = False
         self._allowance_bytes = 0.0
+        self._refused_bytes = 0
 
     def disk_free_bytes(self) -> int:
         """Free room on the spool's file system."""
@@ -88,6 +89,13 @@ class Space:
         if self._was_full:
             return _full("disk", "the disk was full at the last attempt")
         return None
+
+    def standing_refusal(self, used_bytes: int) -> SpoolFullError | None:
+        """Why appends are being refused, or None: from one that had no room until the like of it would have."""
+        refusal = self.refusal(used_bytes, self._refused_bytes)
+        if refusal is None:
+            self._refused_bytes = 0
+        return refusal
 
     def admit(self, sizes: Sequence[int], measure: Callable[[], int]) -> list[SpoolFullError | None]:
         """For each append of a group, in order, why it has no room; None where it has.
@@ -114,6 +122,8 @@ class Space:
             answers.append(self.refusal(used_bytes, taken + size))
             if answers[-1] is None:
                 taken += size
+            else:
+                self._refused_bytes = size
         return answers
 
     def note_disk_full(self) -> None:

@@ -57,13 +57,18 @@ def read_status(target: Target) -> admin_pb2.GetStatusReply:
 
 
 def _watch(target: Target) -> None:
-    with Live(status_view(read_status(target)), console=console, auto_refresh=False) as live:
-        try:
+    try:
+        if not console.is_terminal:
+            # A pipe gets one view after the other: there is nothing to draw over.
+            while True:
+                console.print(status_view(read_status(target)))
+                time.sleep(_WATCH_SECONDS)
+        with Live(status_view(read_status(target)), console=console, auto_refresh=False) as live:
             while True:
                 time.sleep(_WATCH_SECONDS)
                 live.update(status_view(read_status(target)), refresh=True)
-        except KeyboardInterrupt:
-            return
+    except KeyboardInterrupt:
+        return
 
 
 def _offline_status(spool: OfflineSpool) -> admin_pb2.GetStatusReply:

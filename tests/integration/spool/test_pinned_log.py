@@ -33,7 +33,7 @@ def pin(opened: OpenSpool) -> sqlite3.Connection:
 
 def fill_up(opened: OpenSpool) -> SpoolFullError:
     """Append until it is refused, and say why."""
-    while opened.spool.refusal() is None:
+    while opened.spool.stats().refusing is None:
         opened.append(make_big_drafts(5))
     with pytest.raises(SpoolFullError) as caught:
         opened.append(make_drafts(1))

@@ -180,7 +180,7 @@ def test_a_full_spool_refuses_and_takes_again_once_there_is_room(state_dir: Path
 def fill_up(opened: OpenSpool) -> int:
     """Append until there is no room; how many events fitted."""
     accepted = 0
-    while opened.spool.refusal() is None:
+    while opened.spool.stats().refusing is None:
         try:
             accepted += len(opened.append(make_big_drafts(5)))
         except SpoolFullError:
