@@ -1,5 +1,6 @@
 """The admin socket: only whoever may open the file may ask."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class AdminServer:
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self._servicer, server)
         try:
             self._path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-            self._path.unlink(missing_ok=True)
+            _remove_leftover(self._path)
             server.add_insecure_port(f"unix:{self._path}")
             await server.start()
             self._path.chmod(_SOCKET_MODE)
@@ -55,7 +56,12 @@ class AdminServer:
             self._path.unlink(missing_ok=True)
 
 
+def _remove_leftover(path: Path) -> None:
+    # A mistyped path must not cost anybody a file.
+    if os.path.lexists(path) and not path.is_socket():
+        raise FileExistsError(errno.EEXIST, "something that is no socket is there")
+    path.unlink(missing_ok=True)
+
+
 def _why_not(path: Path) -> str:
-    if path.exists():
-        return "something that is no socket is there"
     return "the folder can't be written" if not os.access(path.parent, os.W_OK) else "it can't be listened on"
