@@ -15,7 +15,7 @@ from spoold import __version__
 from spoold.admin.server import AdminServer
 from spoold.admin.servicer import AdminServicer
 from spoold.clock import Clock, Entropy
-from spoold.config import LoadedConfig, describe_config
+from spoold.config import Config, LoadedConfig, describe_config
 from spoold.delivery.fleet import Fleet
 from spoold.errors import ListenError
 from spoold.gauges import CommitMetrics, read_gauges
@@ -38,6 +38,11 @@ _ADMIN_GRACE_SECONDS = 1.0
 _RESTART_SECONDS = 1.0
 
 _log = get_logger("spoold")
+
+
+def spool_directory(config: Config) -> Path:
+    """Where the events are. Test mode has its own: a live spool's events must never be "delivered" to nowhere."""
+    return config.spool.directory / "test" if config.test_mode else config.spool.directory
 
 
 class Daemon:
@@ -97,8 +102,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.request_stop)
         config = self._config
-        # Test mode has a spool of its own: a live one's events must never be "delivered" to nowhere.
-        directory = config.spool.directory / "test" if config.test_mode else config.spool.directory
+        directory = spool_directory(config)
         prepare_directory(directory)
         async with AsyncExitStack() as stack:
             stack.enter_context(DirectoryLock(directory))

@@ -12,7 +12,7 @@ import orjson
 from spoold import __version__
 from spoold.clock import SystemClock, SystemEntropy
 from spoold.config import DEFAULT_PATH, LoadedConfig, describe_config, load_config
-from spoold.daemon import Daemon
+from spoold.daemon import Daemon, spool_directory
 from spoold.errors import ConfigError, SpooldError, SpoolError, SpoolUnreadableError
 from spoold.log import configure_logging, get_logger, register_secrets
 from spoold.providers.registry import known_kinds
@@ -61,6 +61,10 @@ def _serve(loaded: LoadedConfig) -> int:
     except SpooldError as exc:
         log.error("spoold ended", error=str(exc))
         code = EXIT_FAILED
+    except OSError as exc:
+        # A file of the spool that belongs to another user, a directory where a file should be.
+        log.error("spoold ended", error=f"{exc.filename or 'a file'}: {exc.strerror}")
+        code = EXIT_FAILED
     if daemon.has_hanging_thread:
         # Everything is committed and closed; only a thread that hangs in a name lookup is left, and it can't be ended.
         sys.stdout.flush()
@@ -69,7 +73,7 @@ def _serve(loaded: LoadedConfig) -> int:
 
 
 def _check(loaded: LoadedConfig) -> int:
-    spool = loaded.config.spool.directory
+    spool = spool_directory(loaded.config)
     try:
         with open_offline(spool) as offline:
             print(f"# the spool in {spool} holds {offline.state.pending()} pending events")
