@@ -1,5 +1,6 @@
 """The program ``spoolctl``: global options, the commands, and how a failure is told."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -58,10 +59,15 @@ def main() -> None:
     try:
         app()
     except Failure as failure:
-        errors.print(f"error: {failure.error}", style="red", markup=False)
+        errors.print(f"error: {failure.error}", style="red")
         if failure.advice:
-            errors.print(f"try: {failure.advice}", markup=False)
+            errors.print(f"try: {failure.advice}")
         sys.exit(failure.code)
     except (BrokenPipeError, KeyboardInterrupt):
         # Whoever read our output has seen enough.
+        sys.exit(Exit.FAILED)
+    except OSError as exc:
+        errors.print(f"error: the output can't be written: {exc.strerror}", style="red")
+        # What is still buffered can't be written either, and Python would say so once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.FAILED)

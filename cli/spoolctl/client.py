@@ -1,5 +1,6 @@
 """Talking to the daemon: its admin socket, and its front door."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from spoold.api.analytics.v1 import service_pb2_grpc
 from spoold.api.spoold.admin.v1 import admin_pb2, admin_pb2_grpc
 
 _ADMIN_SECONDS = 10.0
+#: A unix socket's path has 108 bytes in the kernel, the closing NUL included.
+_MAX_SOCKET_BYTES = 107
 _DEFAULT_PORT = 50054
 _NOT_REACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED)
@@ -34,12 +37,16 @@ class Target:
     @contextmanager
     def admin(self) -> Iterator["Admin"]:
         """The admin API. Nothing is asked yet."""
+        if len(os.fsencode(self.socket.absolute())) > _MAX_SOCKET_BYTES:
+            raise _unreachable(self.socket, f"a socket's path has at most {_MAX_SOCKET_BYTES} bytes")
         with grpc.insecure_channel(f"unix:{self.socket.absolute()}") as channel:
             yield Admin(self.socket, admin_pb2_grpc.AdminServiceStub(channel))
 
     def front_door(self, address: str | None) -> str:
         """Where events go in: ``address``, or what the daemon says, or the default port on this machine."""
         if address is not None:
+            if not address.strip():
+                raise Failure(Exit.USAGE, "--address: must be HOST:PORT, is empty")
             return address
         try:
             with self.admin() as admin:
@@ -92,13 +99,27 @@ class Admin:
             if code == grpc.StatusCode.NOT_FOUND:
                 raise Failure(Exit.NOTHING, text) from exc
             if code in _NOT_REACHABLE:
-                reason = "no such socket" if not self._socket.exists() else text
-                raise Failure(
-                    Exit.UNREACHABLE,
-                    f"spoold is not reachable on {self._socket}: {reason}",
-                    "is it running (systemctl status spoold)? another socket: --socket, SPOOLCTL_SOCKET",
-                ) from exc
+                raise _unreachable(self._socket, _why_not(self._socket) or text) from exc
             raise Failure(Exit.FAILED, f"spoold answered {code.name}: {text}") from exc
+
+
+def _unreachable(socket: Path, reason: str) -> Failure:
+    return Failure(
+        Exit.UNREACHABLE,
+        f"spoold is not reachable on {socket}: {reason}",
+        "is it running (systemctl status spoold)? another socket: --socket, SPOOLCTL_SOCKET",
+    )
+
+
+def _why_not(socket: Path) -> str:
+    """What keeps us from a socket, where the file system knows."""
+    try:
+        socket.stat()
+    except FileNotFoundError:
+        return "no such socket"
+    except OSError as exc:
+        return exc.strerror or str(exc)
+    return "" if os.access(socket, os.W_OK) else "this user may not open it"
 
 
 @contextmanager

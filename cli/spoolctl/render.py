@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -19,13 +20,16 @@ _STATE_STYLES: Mapping[str, str] = {
     "stopped": "red", "draining": "yellow", "offline": "yellow", "closed": "dim",
 }  # fmt: skip
 
-console = Console(width=None if sys.stdout.isatty() else _PIPED_COLUMNS, highlight=False)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+_is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: the output is closed
+
+# No mark-up and no emoji: what is shown comes from elsewhere, and ``a:b:c`` is an address.
+console = Console(width=None if _is_terminal else _PIPED_COLUMNS, highlight=False, markup=False, emoji=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def print_json(value: object) -> None:
     """One JSON value on one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    typer.echo(json.dumps(value, ensure_ascii=False))
 
 
 def status_fields(reply: admin_pb2.GetStatusReply) -> dict[str, object]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Annotated, TypeAlias
 
 import typer
+from google.protobuf.message import DecodeError
 from rich.progress import Progress
 
 from spoolctl.client import Admin, Target, analytics
@@ -54,10 +55,11 @@ def send(
     limit_seconds = _seconds(timeout)
 
     def item() -> service_pb2.BatchItem:
-        request = service_pb2.TrackEventRequest(
-            event_name=name, user_id=user, anonymous_id=anonymous, event_id=str(uuid.uuid4()), properties=properties
-        )
-        return service_pb2.BatchItem(track=request)
+        with _building():
+            request = service_pb2.TrackEventRequest(
+                event_name=name, user_id=user, anonymous_id=anonymous, event_id=str(uuid.uuid4()), properties=properties
+            )
+            return service_pb2.BatchItem(track=request)
 
     ids = _send(target.front_door(address), item, count)
     _conclude(target, ids, limit_seconds if wait else None, as_json=as_json)
@@ -76,9 +78,11 @@ def identify(
     """Set properties of a user's profile; a property of null is removed."""
     target: Target = context.obj
     limit_seconds = _seconds(timeout)
-    request = service_pb2.IdentifyUserRequest(
-        user_id=user, anonymous_id=anonymous, event_id=str(uuid.uuid4()), properties=_properties(prop or ())
-    )
+    properties = _properties(prop or ())
+    with _building():
+        request = service_pb2.IdentifyUserRequest(
+            user_id=user, anonymous_id=anonymous, event_id=str(uuid.uuid4()), properties=properties
+        )
     with analytics(target.front_door(address)) as stub:
         reply: service_pb2.IdentifyUserResponse = stub.IdentifyUser(request, timeout=_CALL_SECONDS)
     _conclude(target, [reply.event_id], limit_seconds if wait else None, as_json=as_json)
@@ -166,8 +170,22 @@ def _properties(pairs: Iterable[str]) -> dict[str, service_pb2.PropertyValue]:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise Failure(Exit.USAGE, f"--prop: {pair!r} is no key=value", "write it as --prop plan=pro")
-        properties[key] = _value(_parsed(text))
+        with _building(f"--prop {key}"):
+            properties[key] = _value(_parsed(text))
     return properties
+
+
+@contextmanager
+def _building(what: str = "the event") -> Iterator[None]:
+    """What a message can't hold was typed wrongly: a number of 400 digits, brackets a hundred deep, no UTF-8."""
+    try:
+        yield
+    except UnicodeEncodeError as exc:
+        raise Failure(Exit.USAGE, f"{what} can't be sent: it is not UTF-8 text") from exc
+    except OverflowError as exc:
+        raise Failure(Exit.USAGE, f"{what} can't be sent: the number is too large") from exc
+    except (RecursionError, DecodeError) as exc:
+        raise Failure(Exit.USAGE, f"{what} can't be sent: it is nested too deeply") from exc
 
 
 def _parsed(text: str) -> Json:
