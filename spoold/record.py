@@ -8,6 +8,7 @@ microseconds, and a test holds that the protobuf library writes and reads the sa
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import orjson
@@ -202,6 +203,8 @@ def format_uuid(raw: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+# Few values are asked for again and again: a moment of receipt by all events of a call, and their sizes.
+@lru_cache(maxsize=1024)
 def _varint(value: int) -> bytes:
     out = bytearray()
     while value > _LOW_BITS:
