@@ -1,8 +1,9 @@
-"""Reading a spool whose daemon is down. Nothing of the spool is changed.
+"""Reading a spool whose daemon is down. Not a byte in its directory is changed, whoever reads.
 
-Opened ``mode=ro``; where SQLite can't do that (a log without its index, in a folder that may not be written), database
-and log are copied to a private folder and the copy is read. Never ``immutable=1`` (it would not see the log), never a
-writable connection (it would checkpoint and remove the log on closing).
+Where the log and its index are there (a daemon runs, or was killed), the spool is read where it lies: ``mode=ro``, and
+``readonly_shm``, since ``mode=ro`` alone writes the index, and makes index and log where they are missing, in a folder
+that the reader may write. Else database and log are copied to a private folder and the copy is read. Never
+``immutable=1`` (it would not see the log), never a writable connection (it would checkpoint and remove the log).
 """
 
 import shutil
@@ -12,24 +13,31 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from spoold.errors import RecordDamagedError, SpoolUnreadableError
-from spoold.record import decode_record
+from spoold.errors import SpoolUnreadableError
+from spoold.record import DamagedEvent
 from spoold.spool.contract import LaneState, Story
 from spoold.spool.journal import DATABASE_NAME
 from spoold.spool.reader import Reader, connect_reader
 from spoold.spool.rows import State, load_state
 from spoold.spool.schema import check_readable
 from spoold.spool.statements import SQL
+from spoold.spool.store import classify
 
-_SUFFIXES = ("", "-wal")
+_BUSY_SECONDS = 10.0
+#: A daemon that starts while its spool is copied spoils the copy; then the log is there and no copy is needed.
+_TRIES = 3
+#: Left free where the copy goes: a full disk would stop the daemon that somebody is about to start.
+_SPARE_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class OfflineSpool:
-    """A spool as it lies on the disk.
+    """A spool as it lies on the disk. Belongs to one thread.
 
     Attributes:
+        state: Counters and lanes, of one moment.
         file_bytes: Size of its files.
         is_copy: It could only be read as a copy.
     """
@@ -37,25 +45,24 @@ class OfflineSpool:
     state: State
     file_bytes: int
     is_copy: bool
-    _file: Path
+    _reader: Reader
 
     def lanes(self) -> list[LaneState]:
         """All lanes by name."""
         return self.state.lane_states()
 
     def received_at_ms(self, after: int) -> int | None:
-        """When the first event behind a seq was received (Unix milliseconds), or None."""
-        with closing(connect_reader(self._file)) as connection:
-            row = connection.execute(SQL["first_record_after"], (after,)).fetchone()
-        try:
-            return None if row is None else decode_record(*row).received_at_ms
-        except RecordDamagedError:
-            return None
+        """When the first event behind a seq was received (Unix milliseconds), or None.
+
+        Raises:
+            SpoolError: SQLite can't read it.
+        """
+        event = self._reader.first_after(after)
+        return None if event is None or isinstance(event, DamagedEvent) else event.received_at_ms
 
     def find(self, event_id: bytes) -> Story | None:
-        """An event by id, with what became of it."""
-        with closing(Reader(self._file)) as reader:
-            return reader.story(event_id, self.state)
+        """An event by id, with what became of it. Raises as ``received_at_ms`` does."""
+        return self._reader.story(event_id, self.state)
 
 
 @contextmanager
@@ -66,39 +73,116 @@ def open_offline(directory: Path) -> Iterator[OfflineSpool]:
         SpoolUnreadableError: There is no spool, or it can't be read; the message names the path and the reason.
         SpoolVersionError: A newer version wrote it.
     """
-    file = directory / DATABASE_NAME
     with ExitStack() as stack:
         try:
-            size = sum(part.stat().st_size for part in _parts(file))
-            try:
-                state, source = _load(file), file
-            except sqlite3.OperationalError:
-                source = _copy(file, stack)
-                state = _load(source)
+            spool = _open(directory / DATABASE_NAME, stack)
         except FileNotFoundError:
             raise SpoolUnreadableError(f"there is no spool in {directory}: {DATABASE_NAME} is missing") from None
         except OSError as exc:
             raise SpoolUnreadableError(f"the spool in {directory} can't be read: {exc.strerror}") from exc
         except sqlite3.Error as exc:
             raise SpoolUnreadableError(f"the spool in {directory} can't be read: {exc}") from exc
-        yield OfflineSpool(state, size, source != file, source)
+        yield spool
 
 
-def _parts(file: Path) -> list[Path]:
-    parts = [file.with_name(file.name + suffix) for suffix in _SUFFIXES]
-    return [part for part in parts if part == file or part.exists()]
+class _Files(NamedTuple):
+    """What lies in the directory: for database and log (size, time of the last change), and whether there is an index.
+
+    The log is None when it is missing.
+    """
+
+    database: tuple[int, int]
+    log: tuple[int, int] | None
+    has_index: bool
 
 
-def _load(file: Path) -> State:
-    with closing(connect_reader(file)) as connection:
-        check_readable(connection)
-        return load_state(connection)
+class _OneConnectionReader(Reader):
+    """Reads through the one connection that was opened with care; the stock ones would write the index."""
+
+    def __init__(self, file: Path, connection: sqlite3.Connection) -> None:
+        super().__init__(file)
+        self._opened = connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            yield self._opened
+        except sqlite3.Error as exc:
+            raise classify(exc) from exc
 
 
-def _copy(file: Path, stack: ExitStack) -> Path:
+def _open(file: Path, stack: ExitStack) -> OfflineSpool:
+    for _ in range(_TRIES):
+        before = _look(file)
+        if before.log is not None and before.has_index:
+            spool = _open_in_place(file, before, stack)
+            if spool is not None:
+                return spool
+        copy = _copy(file, before, stack)
+        if copy is not None and _look(file) == before:
+            connection = stack.enter_context(closing(connect_reader(copy)))
+            reader = _OneConnectionReader(copy, connection)
+            return OfflineSpool(_load(connection, file), _size(before), is_copy=True, _reader=reader)
+        stack.close()
+    raise SpoolUnreadableError(f"{file} changes while it is copied: a daemon writes it, ask that one")
+
+
+def _open_in_place(file: Path, files: _Files, stack: ExitStack) -> OfflineSpool | None:
+    uri = f"{file.absolute().as_uri()}?mode=ro&readonly_shm=1"
+    with ExitStack() as attempt:
+        try:
+            connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+            attempt.enter_context(closing(connection))
+            state = _load(connection, file)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+                # It was opened and holds something else; a copy would hold the same.
+                raise
+            return None
+        stack.push(attempt.pop_all())
+    return OfflineSpool(state, _size(files), is_copy=False, _reader=_OneConnectionReader(file, connection))
+
+
+def _copy(file: Path, files: _Files, stack: ExitStack) -> Path | None:
+    """Database and log in a folder of their own, removed with ``stack``; None when one went away meanwhile."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spoolctl-")))
-    for part in _parts(file):
-        shutil.copyfile(part, folder / part.name)
-    # Kept open: a writable connection makes the index that the reading ones need.
-    stack.enter_context(closing(sqlite3.connect(folder / file.name))).execute(SQL["load_spool"])
+    free_bytes = shutil.disk_usage(folder).free
+    if _size(files) + _SPARE_BYTES > free_bytes:
+        raise SpoolUnreadableError(
+            f"{file} can only be read as a copy, and {folder.parent} has no room for its {_size(files)} bytes "
+            f"({free_bytes} are free): name a folder with more room (TMPDIR), or start the daemon and ask it"
+        )
+    try:
+        for source in (file, _beside(file, "-wal")) if files.log is not None else (file,):
+            shutil.copyfile(source, folder / source.name)
+    except FileNotFoundError:
+        return None
     return folder / file.name
+
+
+def _load(connection: sqlite3.Connection, file: Path) -> State:
+    # One transaction: a daemon may be writing, and the rows belong together.
+    connection.execute("BEGIN")
+    check_readable(connection)
+    if connection.execute(SQL["load_spool"]).fetchone() is None:
+        raise SpoolUnreadableError(f"{file} was never finished: the daemon's first start makes it whole")
+    state = load_state(connection)
+    connection.execute("COMMIT")
+    return state
+
+
+def _look(file: Path) -> _Files:
+    stat = file.stat()
+    log: tuple[int, int] | None = None
+    if _beside(file, "-wal").exists():
+        log_stat = _beside(file, "-wal").stat()
+        log = (log_stat.st_size, log_stat.st_mtime_ns)
+    return _Files((stat.st_size, stat.st_mtime_ns), log, _beside(file, "-shm").exists())
+
+
+def _size(files: _Files) -> int:
+    return files.database[0] + (0 if files.log is None else files.log[0])
+
+
+def _beside(file: Path, suffix: str) -> Path:
+    return file.with_name(file.name + suffix)
