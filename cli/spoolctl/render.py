@@ -13,7 +13,7 @@ from spoold.api.spoold.admin.v1 import admin_pb2
 from spoold.units import format_size
 
 #: Wide enough for any table: what is piped must not be wrapped.
-_PIPED_COLUMNS = 240
+_PIPED_COLUMNS = 10_000
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 _STATE_STYLES: Mapping[str, str] = {
     "serving": "green", "idle": "green", "sending": "green", "backoff": "yellow", "full": "red", "down": "red",

@@ -152,7 +152,7 @@ def _fates(admin: Admin, event_id: str) -> Mapping[str, tuple[str, str]]:
 @contextmanager
 def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on the error stream, for what takes long enough to want one."""
-    with Progress(console=errors, transient=True, disable=total == 1) as progress:
+    with Progress(console=errors, transient=True, disable=total == 1 or not errors.is_terminal) as progress:
         task = progress.add_task(title, total=total)
         yield lambda count: progress.advance(task, count)
 
