@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 from pathlib import Path
 
 import grpc
@@ -25,8 +26,9 @@ class AdminServer:
     async def start(self) -> None:
         """Listen.
 
-        The caller must hold the spool's directory lock: a file that is left over is replaced, and grpcio would as
-        silently replace a living daemon's.
+        The caller must hold the spool's directory lock: a file that is left over is replaced, and only the lock says
+        that no daemon of this spool is about to listen on it. One on which somebody answers is another spool's
+        daemon's, and stays; grpcio would replace it without a word, and remove it at its own end.
 
         Raises:
             ListenError: The socket can't be made.
@@ -37,11 +39,12 @@ class AdminServer:
             self._path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             _remove_leftover(self._path)
             server.add_insecure_port(f"unix:{self._path}")
-            await server.start()
+            # Before the first call is answered.
             self._path.chmod(_SOCKET_MODE)
+            await server.start()
         except (OSError, RuntimeError) as exc:
             # grpcio's own message names an address and no reason.
-            reason = exc.strerror if isinstance(exc, OSError) else _why_not(self._path)
+            reason = (exc.strerror or str(exc)) if isinstance(exc, OSError) else _why_not(self._path)
             raise ListenError(
                 f"admin.socket (ADMIN_SOCKET) {self._path}: {reason}; name a path in a folder that this user may write",
                 address=f"unix:{self._path}",
@@ -60,7 +63,22 @@ def _remove_leftover(path: Path) -> None:
     # A mistyped path must not cost anybody a file.
     if os.path.lexists(path) and not path.is_socket():
         raise FileExistsError(errno.EEXIST, "something that is no socket is there")
+    if _is_answered(path):
+        raise OSError(errno.EADDRINUSE, "another process listens there, perhaps the daemon of another spool")
     path.unlink(missing_ok=True)
+
+
+def _is_answered(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        # A listener that is too busy to take the call counts as one.
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except BlockingIOError:
+            return True
+    return True
 
 
 def _why_not(path: Path) -> str:

@@ -99,7 +99,10 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             event_id = UUID(request.event_id).bytes
         except ValueError:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"event_id: {request.event_id!r} is no UUID")
-        story = await asyncio.to_thread(self._spool.find, event_id)
+        try:
+            story = await asyncio.to_thread(self._spool.find, event_id)
+        except SpoolError as exc:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(exc))
         if story is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"the journal does not hold {request.event_id}")
         lanes = [admin_pb2.LaneFate(lane=lane.lane, fate=lane.fate, reason=lane.reason) for lane in story.lanes]
