@@ -1,6 +1,8 @@
 """The manual, the README and ARCHITECTURE.md say what is there."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,13 @@ from pydantic import BaseModel
 from spoolctl.app import app
 from spoolctl.failure import Exit
 
-from spoold.config import Config, LaneConfig
+from spoold import main
+from spoold.config import Config, LaneConfig, load_config
 from spoold.config_sources import VARIABLES
-from spoold.gauges import LANE_STATES
+from spoold.gauges import LANE_STATES, read_gauges
 from spoold.metrics import Metrics
+from tests.support.clock import FakeClock
+from tests.support.spools import OpenSpool
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -46,6 +51,10 @@ def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return found
 
 
+def _load(environment: dict[str, str]) -> Config:
+    return load_config(None, environment, default_path=Path("/nowhere")).config
+
+
 @pytest.mark.parametrize(("command", "options"), commands().items())
 def test_the_manual_has_each_command_with_its_options(command: str, options: list[str]) -> None:
     text = page("spoolctl.1")
@@ -54,8 +63,23 @@ def test_the_manual_has_each_command_with_its_options(command: str, options: lis
     assert not [option for option in options if f"Fl -{option.removeprefix('--')}" not in text]
 
 
+def test_the_manual_has_the_options_that_all_commands_share() -> None:
+    options = [option for parameter in typer.main.get_command(app).params for option in parameter.opts]
+
+    assert not [option for option in options if f".It Fl -{option.removeprefix('--')}" not in page("spoolctl.1")]
+
+
+def test_the_manual_has_each_option_of_the_daemon() -> None:
+    options = [option for action in main._parser()._actions for option in action.option_strings]
+    told = re.sub(r"Fl h , -", "Fl h\n.It Fl -", page("spoold.8"))
+
+    assert not [option for option in options if f".It Fl {option[1:]}" not in told]
+
+
 def test_the_manual_has_each_exit_code() -> None:
     assert not [code for code in Exit if f".It {code.value}\n" not in page("spoolctl.1")]
+    codes = (main.EXIT_OK, main.EXIT_FAILED, main.EXIT_CONFIG)
+    assert not [code for code in codes if f".It {code}\n" not in page("spoold.8")]
 
 
 @pytest.mark.parametrize("key", [*keys(Config), *(key for key in keys(LaneConfig) if key != "name")])
@@ -63,18 +87,29 @@ def test_the_manual_has_each_key(key: str) -> None:
     assert f".It Ic {key}\n" in page("spoold.toml.5")
 
 
-@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("variable", [*VARIABLES, "ANALYTICS_PROVIDER", "MIXPANEL_API_KEY", "MIXPANEL_ENDPOINT"])
 def test_the_manual_and_the_readme_have_each_variable(variable: str) -> None:
     assert f".Ev {variable} " in page("spoold.toml.5")
     assert f"`{variable}`" in README
 
 
-def test_the_manual_has_each_metric() -> None:
-    text = page("spoold.8")
-    described = {metric.name: metric.type for metric in Metrics().registry.collect()}
-    names = [f"{name}_total" if kind == "counter" else name for name, kind in described.items()]
+def test_the_defaults_that_the_readme_tells_change_nothing_when_they_are_set() -> None:
+    rows = re.findall(r"^\| (`[A-Z_`, ]+`) \| (.*?) \|", README.partition("| Variable |")[2], re.MULTILINE)
+    pairs = [(names.split(", "), defaults.split(", ")) for names, defaults in rows]
+    told = {name.strip("`"): value.strip("`") for row in pairs for name, value in zip(*row, strict=True)}
+    told |= {"MIXPANEL_API_KEY": "a-token", "MIXPANEL_ENDPOINT": ""}
 
-    assert not [name for name in names if name not in text]
+    assert told.keys() >= VARIABLES.keys()
+    assert _load(told) == _load({"MIXPANEL_API_KEY": "a-token"})
+
+
+def test_the_manual_has_each_metric_and_no_other(spool: OpenSpool, clock: FakeClock) -> None:
+    metrics = Metrics()
+    metrics.add_gauges(read_gauges(spool.spool, dict, clock))
+    described = {metric.name: metric.type for metric in metrics.registry.collect()}
+    there = {f"{name}_total" if kind == "counter" else name for name, kind in described.items()}
+
+    assert set(re.findall(r"spoold_\w+", page("spoold.8"))) == there
 
 
 def test_the_manual_has_each_state_of_a_lane_that_an_operator_meets() -> None:
@@ -89,6 +124,22 @@ def test_the_tests_that_hold_the_promises_exist() -> None:
 
     assert len(named) > 20
     assert not [name for name in named if f"def {name}(" not in written]
+
+
+@pytest.mark.parametrize("number", range(1, 12))
+def test_each_promise_is_held_by_a_test(number: int) -> None:
+    row = re.search(rf"^\| I{number} \|.*$", ARCHITECTURE, re.MULTILINE)
+
+    assert row is not None
+    assert "`test_" in row[0]
+
+
+@pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
+@pytest.mark.parametrize("name", [path.name for path in (ROOT / "man").iterdir()])
+def test_the_manual_is_proper_mdoc(name: str) -> None:
+    run = subprocess.run(["mandoc", "-Tlint", ROOT / "man" / name], capture_output=True, text=True, check=False)
+
+    assert not [line for line in run.stdout.splitlines() if "referenced manual not found" not in line]
 
 
 @pytest.mark.parametrize("text", [README, ARCHITECTURE], ids=["README", "ARCHITECTURE"])
