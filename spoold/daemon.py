@@ -228,7 +228,9 @@ class Daemon:
 
     async def _flush_finally(self) -> None:
         self._is_draining = True
-        deadline = self._clock.monotonic() + self._config.shutdown_timeout_seconds
+        # On a disk that failed nothing can be settled: what were sent now would be sent again.
+        budget_seconds = self._config.shutdown_timeout_seconds if self._failure is None else 0.0
+        deadline = self._clock.monotonic() + budget_seconds
         self._fleet.request_stop(deadline)
         joined = asyncio.create_task(asyncio.to_thread(self._fleet.join, deadline))
         hurried = asyncio.create_task(self._hurry.wait())
