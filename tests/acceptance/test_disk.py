@@ -15,17 +15,7 @@ from tests.support.provider_server import ProviderServer
 
 Settings = dict[str, str]
 
-_FAIL_EVERY_SYNC = "strace -f -qq -o /dev/null -e trace=fdatasync -e inject=fdatasync:error=EIO".split()
-    "strace",
-    "-f",
-    "-qq",
-    "-o",
-    "/dev/null",
-    "-e",
-    "trace=fdatasync",
-    "-e",
-    "inject=fdatasync:error=EIO",
-]
+_FAIL_EVERY_SYNC = "strace -f -qq -o /dev/null -e trace=fdatasync -e inject=fdatasync:error=EIO"
 
 
 @pytest.mark.skipif(shutil.which("strace") is None or os.geteuid() != 0, reason="needs strace, and root to attach it")
@@ -35,7 +25,7 @@ def test_a_sync_that_fails_ends_the_process_and_loses_nothing(
     with DaemonProcess(tmp_path, **settings | {"FLUSH_INTERVAL_SECONDS": "300"}) as daemon:
         with front_door(daemon.address) as stub:
             ids = track(stub, count=20)
-            with subprocess.Popen([*_FAIL_EVERY_SYNC, "-p", str(daemon.pid)]) as injector:
+            with subprocess.Popen([*_FAIL_EVERY_SYNC.split(), "-p", str(daemon.pid)]) as injector:
                 with pytest.raises(grpc.RpcError) as refused:
                     track(stub, count=1_000_000)
                 code = daemon.end()
