@@ -102,7 +102,7 @@ def test_a_nearly_right_variable_is_pointed_out(tmp_path: Path) -> None:
         assert "BATCH_SIZE" in daemon.wait_for_log("configuration")["warning"]
 
 
-@pytest.mark.parametrize("name", ["lock", "id_namespace", "reserve", "spool.db"])
+@pytest.mark.parametrize("name", ["lock", "spool.db"])
 def test_a_file_of_the_spool_that_cant_be_opened_ends_the_start_with_a_sentence(tmp_path: Path, name: str) -> None:
     (tmp_path / "spool" / "test" / name).mkdir(parents=True)
     daemon = DaemonProcess(tmp_path)
