@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from spoold.spool.contract import Receipt
 from spoold.spool.lookup import KEY, find_seq
@@ -66,8 +66,7 @@ def insert(tx: Transaction, appends: Sequence[Append]) -> list[list[Receipt]]:
         receipts.append(mine)
     _insert_rows(tx, rows, keys)
     added = seq - tx.spool.last_seq
-    tx.spool = replace(
-        tx.spool,
+    tx.spool = tx.spool._replace(
         accepted=tx.spool.accepted + added,
         duplicates=tx.spool.duplicates + duplicates,
         last_seq=seq,

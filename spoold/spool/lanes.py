@@ -141,4 +141,4 @@ def _set_aside(tx: Transaction, lane: str, letter: DeadLetter, now_ms: int) -> N
     if added != 1:
         raise ValueError(f"lane {lane} can't set aside event {letter.seq}: it is not in the journal")
     size = execute(SQL["set_aside_bytes"], (lane, letter.seq)).fetchone()[0]
-    tx.spool = replace(tx.spool, dead_bytes=tx.spool.dead_bytes + size, damaged=tx.spool.damaged + int(is_new_damage))
+    tx.spool = tx.spool._replace(dead_bytes=tx.spool.dead_bytes + size, damaged=tx.spool.damaged + int(is_new_damage))

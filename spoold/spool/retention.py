@@ -44,5 +44,5 @@ def trim(tx: Transaction, max_events: int, *, older_than_ms: int | None) -> int:
         if gaps != row.gaps:
             execute(SQL["delete_gaps"], (row.name, min(upto, row.cursor)))
             tx.save_lane(replace(row, gaps=gaps))
-    tx.spool = replace(tx.spool, trimmed=tx.spool.trimmed + count)
+    tx.spool = tx.spool._replace(trimmed=tx.spool.trimmed + count)
     return int(count)

@@ -9,9 +9,11 @@ from spoold.spool.contract import LaneState, RetryState
 from spoold.spool.statements import SQL
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolRow:
-    """The table ``spool``: see the migration for each column."""
+class SpoolRow(NamedTuple):
+    """The table ``spool``, the values for ``save_spool``: see the migration for each column.
+
+    A tuple, because one is made for each commit.
+    """
 
     accepted: int
     duplicates: int
@@ -21,10 +23,6 @@ class SpoolRow:
     id_tag: bytes
     damaged: int
     dead_bytes: int
-
-    def columns(self) -> tuple[object, ...]:
-        """The values for ``save_spool``."""
-        return tuple(getattr(self, column.name) for column in fields(self))
 
 
 class Gap(NamedTuple):

@@ -34,10 +34,11 @@ def insert_caller_ids(rows: int) -> str:
     return "INSERT OR IGNORE INTO caller_id (key, seq) VALUES " + ",".join(["(?,?)"] * rows)  # noqa: S608 - built of question marks
 
 
-def chunk_bounds(rows: int) -> list[tuple[int, int]]:
+@cache
+def chunk_bounds(rows: int) -> tuple[tuple[int, int], ...]:
     """Cut ``rows`` into few sizes, so that SQLite's cache of prepared statements is hit."""
     cuts = [0]
     while (left := rows - cuts[-1]) > 0:
         step = next((size for size in (MAX_ROWS_PER_INSERT, 100) if left >= size), left)
         cuts.append(cuts[-1] + step)
-    return list(pairwise(cuts))
+    return tuple(pairwise(cuts))

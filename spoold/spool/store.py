@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,7 +145,7 @@ class Store:
             results = [_run(write, tx) for write in writes]
             receipts = insert(tx, appends)
             if tx.spool is not self.state.spool:
-                self.connection.execute(SQL["save_spool"], tx.spool.columns())
+                self.connection.execute(SQL["save_spool"], tx.spool)
             self._commit(self.connection)
         except BaseException as exc:
             with suppress(sqlite3.Error):
@@ -154,7 +154,7 @@ class Store:
             if isinstance(exc, sqlite3.Error):
                 raise classify(exc) from exc
             raise
-        self.state = replace(self.state, spool=tx.spool, lanes=tx.lanes)
+        self.state = State(tx.spool, tx.lanes)
         return receipts, results
 
     def checkpoint(self) -> Checkpoint:

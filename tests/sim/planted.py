@@ -67,7 +67,7 @@ CATALOGUE = (
         """            self._commit(self.connection)
         except BaseException as exc:
 """,
-        """            self.state = replace(self.state, spool=tx.spool, lanes=tx.lanes)
+        """            self.state = State(tx.spool, tx.lanes)
             self._commit(self.connection)
         except BaseException as exc:
 """,
