@@ -57,17 +57,28 @@ def options(
 def main() -> None:
     """Run with the process's arguments; failures are told on two lines, never as a traceback."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except Failure as failure:
-        errors.print(f"error: {failure.error}", style="red")
-        if failure.advice:
-            errors.print(f"try: {failure.advice}")
+        _tell(failure.error, failure.advice)
         sys.exit(failure.code)
+    except typer.TyperException as exc:
+        # Without a word it was asked for nothing, and the help is on the screen already.
+        if exc.format_message():
+            context: typer.Context | None = getattr(exc, "ctx", None)
+            _tell(exc.format_message(), f"{context.command_path if context else 'spoolctl'} --help")
+        sys.exit(exc.exit_code)
     except (BrokenPipeError, KeyboardInterrupt):
         # Whoever read our output has seen enough.
         sys.exit(Exit.FAILED)
     except OSError as exc:
-        errors.print(f"error: the output can't be written: {exc.strerror}", style="red")
+        _tell(f"the output can't be written: {exc.strerror}")
         # What is still buffered can't be written either, and Python would say so once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.FAILED)
+
+
+def _tell(error: str, advice: str = "") -> None:
+    for line in error.splitlines():
+        errors.print(f"error: {line}", style="red")
+    if advice:
+        errors.print(f"try: {advice}")

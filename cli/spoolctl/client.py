@@ -17,7 +17,11 @@ from spoold.api.spoold.admin.v1 import admin_pb2, admin_pb2_grpc
 _ADMIN_SECONDS = 10.0
 #: A unix socket's path has 108 bytes in the kernel, the closing NUL included.
 _MAX_SOCKET_BYTES = 107
-_DEFAULT_PORT = 50054
+_DEFAULT_ADDRESS = "127.0.0.1:50054"
+#: A wildcard is where to listen, not where to connect.
+_REACHABLE_HOSTS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+#: The http_proxy of a shell is for the web; grpcio would go through it even to this machine.
+_OPTIONS = (("grpc.enable_http_proxy", 0),)
 _NOT_REACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED)
 
@@ -39,7 +43,7 @@ class Target:
         """The admin API. Nothing is asked yet."""
         if len(os.fsencode(self.socket.absolute())) > _MAX_SOCKET_BYTES:
             raise _unreachable(self.socket, f"a socket's path has at most {_MAX_SOCKET_BYTES} bytes")
-        with grpc.insecure_channel(f"unix:{self.socket.absolute()}") as channel:
+        with grpc.insecure_channel(f"unix:{self.socket.absolute()}", options=_OPTIONS) as channel:
             yield Admin(self.socket, admin_pb2_grpc.AdminServiceStub(channel))
 
     def front_door(self, address: str | None) -> str:
@@ -54,9 +58,10 @@ class Target:
         except Failure as failure:
             if failure.code != Exit.UNREACHABLE:
                 raise
-            said = f"127.0.0.1:{_DEFAULT_PORT}"
-        # A wildcard is where to listen, not where to connect.
-        return said.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
+            said = ""
+        # Empty while it starts.
+        host, _, port = (said or _DEFAULT_ADDRESS).rpartition(":")
+        return f"{_REACHABLE_HOSTS.get(host, host)}:{port}"
 
 
 class Admin:
@@ -125,7 +130,7 @@ def _why_not(socket: Path) -> str:
 @contextmanager
 def analytics(address: str) -> Iterator[service_pb2_grpc.AnalyticsServiceStub]:
     """The front door at ``address``; what it refuses becomes a ``Failure``."""
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, options=_OPTIONS) as channel:
         try:
             yield service_pb2_grpc.AnalyticsServiceStub(channel)
         except grpc.RpcError as exc:

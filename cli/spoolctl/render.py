@@ -91,7 +91,9 @@ def status_view(reply: admin_pb2.GetStatusReply) -> RenderableType:
 def config_view(values: list[admin_pb2.ConfigValue]) -> RenderableType:
     """The configuration as a table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("key", "value", "from"):
+    # A key is looked for, and copied, as a whole.
+    table.add_column("key", no_wrap=True)
+    for title in ("value", "from"):
         table.add_column(title, overflow="fold")
     for value in values:
         table.add_row(value.key, value.value, value.source)

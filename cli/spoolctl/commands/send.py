@@ -17,9 +17,13 @@ from spoolctl.render import errors, print_json
 from spoold.api.analytics.v1 import service_pb2
 from spoold.units import parse_duration
 
-_BATCH_ITEMS = 500
+#: Well below what the door takes in one message: 1 000 items and 4 MiB.
+_BATCH_ITEMS, _BATCH_BYTES = 500, 2 * 1024 * 1024
 _CALL_SECONDS = 30.0
 _FIRST_POLL_SECONDS, _LAST_POLL_SECONDS = 0.05, 1.0
+
+#: Numbers travel as doubles, which hold every integer up to here.
+_MAX_EXACT_INTEGER = 2**53
 
 Json: TypeAlias = "bool | float | str | list[Json] | dict[str, Json] | None"
 
@@ -61,8 +65,14 @@ def send(
             )
             return service_pb2.BatchItem(track=request)
 
-    ids = _send(target.front_door(address), item, count)
-    _conclude(target, ids, limit_seconds if wait else None, as_json=as_json)
+    ids: list[str] = []
+    try:
+        _send(target.front_door(address), item, count, ids)
+    finally:
+        # Those of the first thousands, too, when the door closes then.
+        _print_ids(ids, as_json=as_json)
+    if wait:
+        _await_all(target, ids, limit_seconds)
 
 
 def identify(
@@ -85,41 +95,52 @@ def identify(
         )
     with analytics(target.front_door(address)) as stub:
         reply: service_pb2.IdentifyUserResponse = stub.IdentifyUser(request, timeout=_CALL_SECONDS)
-    _conclude(target, [reply.event_id], limit_seconds if wait else None, as_json=as_json)
+    _print_ids([reply.event_id], as_json=as_json)
+    if wait:
+        _await_all(target, [reply.event_id], limit_seconds)
 
 
-def _send(address: str, item: Callable[[], service_pb2.BatchItem], count: int) -> list[str]:
-    """Send ``count`` events, each with an id of its own; returns the ids that the door answered."""
-    ids: list[str] = []
-    with analytics(address) as stub, _progress("accepted", count) as advance:
-        if count == 1:
-            reply: service_pb2.TrackEventResponse = stub.TrackEvent(item().track, timeout=_CALL_SECONDS)
-            return [reply.event_id]
-        while len(ids) < count:
-            items = [item() for _ in range(min(_BATCH_ITEMS, count - len(ids)))]
-            answer: service_pb2.TrackBatchResponse = stub.TrackBatch(
-                service_pb2.TrackBatchRequest(items=items), timeout=_CALL_SECONDS
-            )
-            refused = [result.error for result in answer.results if not result.success]
-            if refused:
-                raise Failure(Exit.REFUSED, refused[0])
-            ids += [result.event_id for result in answer.results]
-            advance(len(items))
-    return ids
+def _send(address: str, item: Callable[[], service_pb2.BatchItem], count: int, ids: list[str]) -> None:
+    """Send ``count`` events, each with an id of its own, and add the ids that the door answered to ``ids``."""
+    try:
+        with analytics(address) as stub, _progress("accepted", count) as advance:
+            if count == 1:
+                reply: service_pb2.TrackEventResponse = stub.TrackEvent(item().track, timeout=_CALL_SECONDS)
+                ids.append(reply.event_id)
+            while len(ids) < count:
+                items = [item()]
+                size = min(_BATCH_ITEMS, count - len(ids), max(1, _BATCH_BYTES // items[0].ByteSize()))
+                items += [item() for _ in range(size - 1)]
+                answer: service_pb2.TrackBatchResponse = stub.TrackBatch(
+                    service_pb2.TrackBatchRequest(items=items), timeout=_CALL_SECONDS
+                )
+                refused = [result.error for result in answer.results if not result.success]
+                if refused:
+                    raise Failure(Exit.REFUSED, refused[0])
+                ids += [result.event_id for result in answer.results]
+                advance(len(items))
+    except Failure as failure:
+        if not ids:
+            raise
+        raise Failure(
+            failure.code, f"{failure.error}\n{len(ids)} of {count} events had been accepted", failure.advice
+        ) from failure
 
 
-def _conclude(target: Target, ids: Sequence[str], wait_seconds: float | None, *, as_json: bool) -> None:
+def _print_ids(ids: Sequence[str], *, as_json: bool) -> None:
     for event_id in ids:
         if as_json:
             print_json({"event_id": event_id})
         else:
             typer.echo(event_id)
-    if wait_seconds is not None:
-        with target.admin() as admin, _progress("delivered", len(ids)) as advance:
-            deadline = time.monotonic() + wait_seconds
-            for event_id in ids:
-                _await_delivery(admin, event_id, deadline)
-                advance(1)
+
+
+def _await_all(target: Target, ids: Sequence[str], limit_seconds: float) -> None:
+    deadline = time.monotonic() + limit_seconds
+    with target.admin() as admin, _progress("delivered", len(ids)) as advance:
+        for event_id in ids:
+            _await_delivery(admin, event_id, deadline)
+            advance(1)
 
 
 def _await_delivery(admin: Admin, event_id: str, deadline: float) -> None:
@@ -145,7 +166,11 @@ def _await_delivery(admin: Admin, event_id: str, deadline: float) -> None:
 def _fates(admin: Admin, event_id: str) -> Mapping[str, tuple[str, str]]:
     story = admin.story(event_id)
     if story is None:
-        raise Failure(Exit.FAILED, f"{event_id} is not in this daemon's journal", "is --socket its own?")
+        raise Failure(
+            Exit.FAILED,
+            f"{event_id} is not in the journal of the daemon on --socket: another one took it, or every lane has "
+            "settled it and it is past the retention",
+        )
     return {lane.lane: (lane.fate, lane.reason) for lane in story.lanes}
 
 
@@ -183,7 +208,11 @@ def _building(what: str = "the event") -> Iterator[None]:
     except UnicodeEncodeError as exc:
         raise Failure(Exit.USAGE, f"{what} can't be sent: it is not UTF-8 text") from exc
     except OverflowError as exc:
-        raise Failure(Exit.USAGE, f"{what} can't be sent: the number is too large") from exc
+        raise Failure(
+            Exit.USAGE,
+            f"{what} can't be sent: the number is too large for its digits to be kept",
+            """send it as text, in double quotes: --prop 'k="12345678901234567890"'""",
+        ) from exc
     except (RecursionError, DecodeError) as exc:
         raise Failure(Exit.USAGE, f"{what} can't be sent: it is nested too deeply") from exc
 
@@ -202,6 +231,9 @@ def _value(value: Json) -> service_pb2.PropertyValue:
             return service_pb2.PropertyValue()
         case bool():
             return service_pb2.PropertyValue(bool_value=value)
+        case int() if abs(value) > _MAX_EXACT_INTEGER:
+            # An order's id, say: a double would change its last digits without a word.
+            raise OverflowError
         case int() | float():
             return service_pb2.PropertyValue(number_value=value)
         case str():

@@ -4,7 +4,9 @@ import time
 from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 from rich.live import Live
+from rich.text import Text
 
 from spoolctl.client import Target
 from spoolctl.failure import Exit, Failure
@@ -27,9 +29,11 @@ def status(
     """What is waiting, and why. Works with the daemon down too."""
     target: Target = context.obj
     if watch:
-        _watch(target)
+        _watch(target, as_json=as_json)
         return
     reply = read_status(target)
+    if reply.daemon.state == "offline":
+        errors.print(f"spoold is not running on {target.socket}; this is what its spool says")
     if as_json:
         print_json(status_fields(reply))
     else:
@@ -37,7 +41,7 @@ def status(
 
 
 def read_status(target: Target) -> admin_pb2.GetStatusReply:
-    """Ask the daemon; when it is down, read its spool and say so."""
+    """Ask the daemon; when it is down, read its spool."""
     try:
         with target.admin() as admin:
             return admin.status()
@@ -46,7 +50,6 @@ def read_status(target: Target) -> admin_pb2.GetStatusReply:
             raise
         try:
             with open_offline(target.spool) as spool:
-                errors.print(f"spoold is not running on {target.socket}; this is what its spool says")
                 return _offline_status(spool)
         except SpoolError as exc:
             raise Failure(
@@ -56,19 +59,32 @@ def read_status(target: Target) -> admin_pb2.GetStatusReply:
             ) from exc
 
 
-def _watch(target: Target) -> None:
+def _watch(target: Target, *, as_json: bool) -> None:
     try:
-        if not console.is_terminal:
-            # A pipe gets one view after the other: there is nothing to draw over.
-            while True:
-                console.print(status_view(read_status(target)))
-                time.sleep(_WATCH_SECONDS)
-        with Live(status_view(read_status(target)), console=console, auto_refresh=False) as live:
-            while True:
-                time.sleep(_WATCH_SECONDS)
-                live.update(status_view(read_status(target)), refresh=True)
+        # Whoever can't be reached at first is probably misnamed; later it is a restart, and worth watching.
+        reply = read_status(target)
+        if console.is_terminal and not as_json:
+            with Live(status_view(reply), console=console, auto_refresh=False) as live:
+                while True:
+                    time.sleep(_WATCH_SECONDS)
+                    live.update(_view(target), refresh=True)
+        while True:
+            # A pipe gets one after the other: there is nothing to draw over.
+            if as_json:
+                print_json(status_fields(reply))
+            else:
+                console.print(status_view(reply))
+            time.sleep(_WATCH_SECONDS)
+            reply = read_status(target)
     except KeyboardInterrupt:
         return
+
+
+def _view(target: Target) -> RenderableType:
+    try:
+        return status_view(read_status(target))
+    except Failure as failure:
+        return Text(f"error: {failure.error}", "red")
 
 
 def _offline_status(spool: OfflineSpool) -> admin_pb2.GetStatusReply:

@@ -41,6 +41,7 @@ class Desk:
     clock: Clock
     started_at: float
     condition: str = "healthy"
+    address: str = "127.0.0.1:50054"
     lanes: dict[str, LaneSight] = field(default_factory=dict)
     config: list[tuple[str, object, str]] = field(default_factory=list)
     asked_on: list[str] = field(default_factory=list)
@@ -53,7 +54,7 @@ class Desk:
             describe=lambda: self.config,
             condition=lambda: self.condition,
             clock=self.clock,
-            address=lambda: "127.0.0.1:50054",
+            address=lambda: self.address,
             started_at=self.started_at,
             pid=71,
             test_mode=True,
