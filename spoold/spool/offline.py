@@ -2,8 +2,10 @@
 
 Where the log and its index are there (a daemon runs, or was killed), the spool is read where it lies: ``mode=ro``, and
 ``readonly_shm``, since ``mode=ro`` alone writes the index, and makes index and log where they are missing, in a folder
-that the reader may write. Else database and log are copied to a private folder and the copy is read. Never
-``immutable=1`` (it would not see the log), never a writable connection (it would checkpoint and remove the log).
+that the reader may write. Where there is no log (the daemon stopped in order), the database alone is whole: it is read
+with ``immutable=1``, which would not see a log and so is never used beside one, and which spares a large spool the
+copy. Else, a log without its index, both are copied to a private folder and the copy is read. Never a writable
+connection: it would checkpoint and remove the log.
 """
 
 import shutil
@@ -114,10 +116,13 @@ class _OneConnectionReader(Reader):
 def _open(file: Path, stack: ExitStack) -> OfflineSpool:
     for _ in range(_TRIES):
         before = _look(file)
-        if before.log is not None and before.has_index:
-            spool = _open_in_place(file, before, stack)
-            if spool is not None:
+        if before.log is None or before.has_index:
+            how = "immutable=1" if before.log is None else "readonly_shm=1"
+            spool = _open_in_place(file, before, how, stack)
+            # A daemon that started meanwhile has a log, which was not seen.
+            if spool is not None and (before.log is not None or _look(file) == before):
                 return spool
+            stack.close()
         copy = _copy(file, before, stack)
         if copy is not None and _look(file) == before:
             connection = stack.enter_context(closing(connect_reader(copy)))
@@ -127,8 +132,8 @@ def _open(file: Path, stack: ExitStack) -> OfflineSpool:
     raise SpoolUnreadableError(f"{file} changes while it is copied: a daemon writes it, ask that one")
 
 
-def _open_in_place(file: Path, files: _Files, stack: ExitStack) -> OfflineSpool | None:
-    uri = f"{file.absolute().as_uri()}?mode=ro&readonly_shm=1"
+def _open_in_place(file: Path, files: _Files, how: str, stack: ExitStack) -> OfflineSpool | None:
+    uri = f"{file.absolute().as_uri()}?mode=ro&{how}"
     with ExitStack() as attempt:
         try:
             connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
