@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tests.bench.backlog import backlog
@@ -68,7 +69,9 @@ def _table(figures: list[Figure]) -> Table:
         table.add_column(header, overflow="fold")
     for figure in figures:
         verdict = f"[{_STYLES[figure.verdict]}]{figure.verdict}[/]"
-        table.add_row(figure.name, figure.ratio_text, figure.target_text, verdict, figure.noise_text, figure.detail)
+        table.add_row(
+            figure.name, figure.ratio_text, figure.target_text, verdict, figure.noise_text, escape(figure.detail)
+        )
     return table
 
 
