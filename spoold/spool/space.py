@@ -126,10 +126,14 @@ class Space:
                 self._refused_bytes = size
         return answers
 
-    def note_disk_full(self) -> None:
-        """The kernel said ENOSPC: make room for settles and trims, and keep appends out until ``recheck``."""
+    def note_disk_full(self) -> bool:
+        """The kernel said ENOSPC: make room for settles and trims, and keep appends out until ``recheck``.
+
+        Returns:
+            Whether there was a reserve to give up.
+        """
         self._was_full = True
-        self.give_up_reserve()
+        return self.give_up_reserve()
 
     def give_up_reserve(self) -> bool:
         """Delete the reserve; False when there was none."""

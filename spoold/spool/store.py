@@ -158,12 +158,21 @@ class Store:
         return receipts, results
 
     def checkpoint(self) -> Checkpoint:
-        """Copy WAL pages into the database as far as readers allow. Belongs between groups: appends wait meanwhile."""
+        """Copy WAL pages into the database as far as readers and the disk's room allow.
+
+        Belongs between groups: appends wait meanwhile.
+        """
         try:
             _busy, frames, done = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self._space.free_list_bytes = self._pragma("freelist_count") * _PAGE_BYTES
         except sqlite3.Error as exc:
-            raise classify(exc) from exc
+            error = classify(exc)
+            if not isinstance(error, SpoolFullError):
+                raise error from exc
+            # The database can't grow. The log still has it all, so settles go on; appends wait for room.
+            if self._space.note_disk_full():
+                return self.checkpoint()
+            return Checkpoint(frames=self.measure_wal() // _FRAME_BYTES, done=0)
         return Checkpoint(frames, done)
 
     def vacuum(self, keep_bytes: int, max_bytes: int) -> None:
