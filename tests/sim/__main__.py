@@ -42,8 +42,8 @@ def _explore(first: int, seeds: int) -> int:
     print(
         f"{seeds} seeds, {hours:.0f} simulated hours, {total.lives} lives, {total.crashes} crashes, "
         f"{total.power_cuts} power cuts, {total.disk_faults} disk faults, {total.stops} stops, "
-        f"{total.acknowledged} acknowledged, {total.refused} refused, {total.dead} set aside, "
-        f"{total.repeats} repeats, 0 lost"
+        f"{total.flipped_bits} flipped bits, {total.acknowledged} acknowledged, {total.refused} refused, "
+        f"{total.dead} set aside, {total.repeats} repeats, 0 lost"
     )
     return 0
 

@@ -10,36 +10,55 @@ from spoold.spool.contract import Receipt
 from tests.sim.parts import SimClock
 from tests.sim.service import POISON
 
+#: A client's times lie so far back that no clock that jumps gets behind them.
+_LEAST_AGE_MS = 10**9
+
 
 @dataclass
 class Submitted:
     """One event that a client handed in.
 
     Attributes:
-        receipt: The promise, once given.
+        said_ms: When the client says it happened; 0 where it leaves that to the spool.
+        handed_in_ms: Wall clock at each time that it was handed in.
+        receipt: The promise, once given; the last one, where a repeat was taken anew.
         is_refused: The client was told that surely nothing was stored.
-        is_damaged: A bit of its record was flipped on the disk.
+        damaged_seq: Where its record was when one of its bits was flipped on the disk.
+        damaged_in: The lanes that had it pending then.
     """
 
     number: int
     draft: Draft
     text: str
+    said_ms: int
+    handed_in_ms: set[int] = field(default_factory=set)
     receipt: Receipt | None = None
     is_refused: bool = False
-    is_damaged: bool = False
+    damaged_seq: int | None = None
+    damaged_in: set[str] = field(default_factory=set)
 
     @property
     def is_poison(self) -> bool:
         """Whether every service refuses it for good."""
         return self.text == POISON
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it is the same event whenever it is appended."""
+        return bool(self.said_ms) or self.draft.kind == "identify"
+
 
 @dataclass
 class Waiting:
-    """A call that was not answered yet."""
+    """A call that was not answered yet.
+
+    Attributes:
+        has_room: False when the disk is so full that it must be refused.
+    """
 
     events: list[Submitted]
     future: "Future[list[Receipt]]"
+    has_room: bool
 
 
 @dataclass
@@ -51,6 +70,7 @@ class Figures:
     power_cuts: int = 0
     disk_faults: int = 0
     stops: int = 0
+    flipped_bits: int = 0
     acknowledged: int = 0
     refused: int = 0
     delivered: int = 0
@@ -69,6 +89,8 @@ class LaneBook:
         may_repeat: Of those, the ones whose settlement a crash may have lost.
         not_before: True time before which it must not call, None when it need not wait.
         gaps: Seqs (after, upto] that were accepted while it was closed.
+        refused_alike: Seqs that were refused one by one, in a row and with the same words, in this life.
+        refusal: Those words.
     """
 
     cursor: int = 0
@@ -76,20 +98,26 @@ class LaneBook:
     may_repeat: set[int] = field(default_factory=set)
     not_before: float | None = None
     gaps: set[tuple[int, int]] = field(default_factory=set)
+    refused_alike: list[int] = field(default_factory=list)
+    refusal: str = ""
 
 
 def make_event(number: int, rng: random.Random, clock: SimClock) -> Submitted:
     """A random event; its number is in it, so that services can tell."""
     text = POISON if rng.random() < 0.02 else rng.choice("abcd") * rng.choice([0, 3, 40, 400, 6000])
-    said_ms = clock.wall_ms() - rng.randrange(1, 10**9)
+    said_ms = clock.wall_ms() - rng.randrange(_LEAST_AGE_MS, 2 * _LEAST_AGE_MS)
     event_id = rng.randbytes(16) if rng.random() < 0.25 else None
     if rng.random() < 0.75:
+        if event_id is None and rng.random() < 0.5:
+            said_ms = 0
         track = service_pb2.TrackEventRequest(event_name=f"event {number % 5}", user_id=f"u{number % 7}")
-        if event_id is not None or rng.random() < 0.5:
-            track.timestamp_ms = said_ms
+        track.timestamp_ms = said_ms
         track.properties["n"].number_value = number
         track.properties["text"].string_value = text
-        return Submitted(number, Draft("track", track.SerializeToString(), event_id), text)
+        track.properties["is_late"].bool_value = bool(said_ms)
+        return Submitted(number, Draft("track", track.SerializeToString(deterministic=True), event_id), text, said_ms)
     identify = service_pb2.IdentifyUserRequest(user_id=f"i{number}")
     identify.properties["text"].string_value = text
-    return Submitted(number, Draft("identify", identify.SerializeToString(), event_id), text)
+    identify.properties["n"].number_value = number
+    draft = Draft("identify", identify.SerializeToString(deterministic=True), event_id)
+    return Submitted(number, draft, text, said_ms=0)

@@ -27,6 +27,8 @@ RETRY = RetryPolicy(max_attempts=3, initial_delay_seconds=1.0, max_delay_seconds
 INTERVAL_SECONDS = 10.0
 BATCH_SIZE = 10
 RETENTION_SECONDS = 900.0
+#: Small, so that checkpoints, reserves and limits are met within a few hundred events.
+LIMITS = SpaceLimits(max_bytes=64 << 20, min_free_bytes=256 << 10)
 
 
 class _Silence(Logger):
@@ -79,9 +81,7 @@ class Machine:
         durability: str = "fsync",
     ) -> None:
         self.clock = clock
-        # Small, so that checkpoints, reserves and limits are met within a few hundred events.
-        limits = SpaceLimits(max_bytes=64 << 20, min_free_bytes=256 << 10)
-        self.space = Space(directory, limits, free=lambda _: free_bytes.bytes)
+        self.space = Space(directory, LIMITS, free=lambda _: free_bytes.bytes)
         self.store = Store(directory, self.space, entropy, durability=durability)
         self.spool = LocalSpool(
             self.store,

@@ -1,66 +1,62 @@
 """The simulator finds every bug of the catalogue."""
 
+import json
 import os
-import shutil
+import signal
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.sim.planted import CATALOGUE, Planted
+from tests.sim.bug import ROOT, Bug
+from tests.sim.planted import CATALOGUE
+from tests.sim.planting import Finding, try_bug
 
-ROOT = Path(__file__).parents[2]
-_SEEDS = 120
-
-_RUN = """
-import sys
-import spoold
-from tests.sim.run import SeedError, run_seeds
-assert spoold.__file__.startswith(sys.argv[1]), spoold.__file__
-try:
-    print(len(list(run_seeds(range(int(sys.argv[2]))))), "seeds hold")
-except SeedError as error:
-    print(error)
-    sys.exit(3)
-"""
+_CONTROL_SEEDS = 10
 
 
-def simulate(home: Path, seeds: int) -> subprocess.CompletedProcess[str]:
-    """Run the simulator of the checkout on the copy of the program in ``home``."""
-    return subprocess.run(
-        [sys.executable, "-c", _RUN, str(home), str(seeds)],
-        cwd=home,
-        env=os.environ | {"PYTHONPATH": f"{home}{os.pathsep}{ROOT}"},
-        capture_output=True,
+@pytest.fixture(scope="module")
+def look_for(request: pytest.FixtureRequest) -> Iterator[Callable[[Bug], Finding]]:
+    """The bugs of this run are looked for by one process beside the tests, some at a time."""
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    names = [call.params["bug"].name for call in calls if call is not None and isinstance(call.params.get("bug"), Bug)]
+    findings: dict[str, Finding] = {}
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "tests.sim.planting", "--json", *names],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
+        start_new_session=True,
     )
+    assert runner.stdout is not None
+    lines = iter(runner.stdout)
 
+    def wait(bug: Bug) -> Finding:
+        while bug.name not in findings:
+            name, seeds, text = json.loads(next(lines))
+            findings[name] = Finding(seeds, text)
+        return findings[bug.name]
 
-def plant(home: Path, bug: Planted | None) -> None:
-    """Copy the program to ``home`` and break it there."""
-    shutil.copytree(ROOT / "spoold", home / "spoold", ignore=shutil.ignore_patterns("__pycache__"))
-    if bug is not None:
-        file = home / "spoold" / bug.file
-        text = file.read_text()
-        assert text.count(bug.old) == 1, f"the text of {bug.name!r} stands {text.count(bug.old)} times in {bug.file}"
-        file.write_text(text.replace(bug.old, bug.new))
+    yield wait
+    if runner.poll() is None:
+        # A test failed with ``-x``, or somebody interrupts: its children must not go on either.
+        os.killpg(runner.pid, signal.SIGKILL)
+    runner.stdout.close()
+    runner.wait()
 
 
 @pytest.mark.parametrize("bug", CATALOGUE, ids=lambda bug: bug.name)
-def test_the_simulator_finds(bug: Planted, tmp_path: Path) -> None:
-    plant(tmp_path, bug)
+def test_the_simulator_finds(bug: Bug, look_for: Callable[[Bug], Finding]) -> None:
+    finding = look_for(bug)
 
-    run = simulate(tmp_path, _SEEDS)
-
-    assert run.returncode == 3, run.stdout + run.stderr
-    assert bug.found_by in run.stdout
+    assert finding.seeds, finding.text
+    assert any(text in finding.text for text in bug.found_by), finding.text
 
 
-def test_the_copy_without_a_bug_holds(tmp_path: Path) -> None:
-    plant(tmp_path, None)
+def test_the_copy_without_a_bug_holds() -> None:
+    assert try_bug(None, seeds=_CONTROL_SEEDS) == (0, f"{_CONTROL_SEEDS} seeds hold\n")
 
-    run = simulate(tmp_path, 5)
 
-    assert run.stdout == "5 seeds hold\n", run.stdout + run.stderr
+def test_names_are_unique() -> None:
+    assert len({bug.name for bug in CATALOGUE}) == len(CATALOGUE)

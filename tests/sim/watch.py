@@ -1,0 +1,127 @@
+"""One lane as the world sees it over all lives: its turns are taken here, and its promises checked at each."""
+
+from spoold.delivery.batch import Call
+from spoold.delivery.lane import Send, Wait
+from spoold.delivery.sender import Attempt
+from spoold.providers.base import Delivered, Retry, Split
+from tests.sim.ledger import Figures, LaneBook, Submitted
+from tests.sim.machine import INTERVAL_SECONDS, RETRY, Machine, SimLane
+from tests.sim.oracles import check_cursor, check_stopped
+from tests.sim.parts import SimClock, Trace, hold
+
+#: Longest that a lane may wait after a failure: the largest Retry-After that counts, plus the provider's jitter.
+_LONGEST_WAIT_SECONDS = RETRY.max_retry_after_seconds + 5.0
+#: So many events refused alike, one by one, are not to blame (design: whom to blame).
+_SUSPICIOUS_REFUSALS = 20
+
+
+class LaneWatch:
+    """What a lane is seen to do, and what it must not."""
+
+    def __init__(self, name: str, clock: SimClock, trace: Trace, figures: Figures, submitted: list[Submitted]) -> None:
+        self.book = LaneBook()
+        self._name = name
+        self._clock = clock
+        self._trace = trace
+        self._figures = figures
+        self._submitted = submitted
+
+    def opened(self, machine: Machine) -> None:
+        """A life begins in which the lane runs."""
+        book = self.book
+        book.gaps |= {(gap.after, gap.upto) for gap in machine.store.state.lanes[self._name].gaps}
+        if machine.lanes[self._name].lane.state == "stopped":
+            # A restart is how a stopped lane's configuration is changed: it tries at once.
+            book.not_before = None
+        book.refused_alike.clear()
+        check_cursor(machine, self._name, book)
+        book.may_repeat = {seq for seq in book.confirmed if seq > book.cursor}
+
+    def take_turn(self, machine: Machine, sim: SimLane) -> None:
+        """A lane's turn, or the answer to its request."""
+        if sim.in_flight is not None:
+            self._answer(machine, sim, sim.in_flight)
+            return
+        action = machine.step(sim)
+        check_cursor(machine, self._name, self.book)
+        if isinstance(action, Send):
+            self._check_send({item.seq for item in action.call.items})
+        elif isinstance(action, Wait):
+            self._check_wait(machine, sim, action)
+            sim.wake_at = self._clock.now + (INTERVAL_SECONDS if action.seconds is None else action.seconds)
+        else:
+            check_stopped(machine, self._name, self.book)
+
+    def _check_send(self, seqs: set[int]) -> None:
+        self._note("send", sorted(seqs))
+        book = self.book
+        again = (seqs & book.confirmed) - book.may_repeat
+        hold("I4: no repeat after a known outcome", not again, self._name, again)
+        is_early = book.not_before is not None and self._clock.now < book.not_before - 0.002
+        hold("a wait is kept, over restarts too", not is_early, self._name, self._clock.now, book.not_before)
+        damaged = {event.damaged_seq for event in self._submitted} & seqs
+        hold("I11: what is damaged is never sent", not damaged, self._name, damaged)
+        missed = {seq for seq in seqs if any(after < seq <= upto for after, upto in book.gaps)}
+        hold("what came while a lane was closed is never sent", not missed, self._name, missed)
+
+    def _check_wait(self, machine: Machine, sim: SimLane, wait: Wait) -> None:
+        state = next(state for state in machine.spool.lanes() if state.name == self._name)
+        longest = _LONGEST_WAIT_SECONDS if state.retry.failures else INTERVAL_SECONDS
+        is_bounded = wait.seconds is not None and wait.seconds <= longest + 0.001
+        hold(
+            "a lane with pending events comes again", is_bounded or not state.pending, state.name, wait, sim.lane.state
+        )
+
+    def _answer(self, machine: Machine, sim: SimLane, call: Call) -> None:
+        book = self.book
+        attempt = machine.send(sim)
+        outcome = attempt.outcome
+        self._note("reply", type(outcome).__name__, attempt.status)
+        taken: set[int] = set()
+        if isinstance(outcome, Delivered):
+            taken = self._check_taken(call, outcome, sim)
+            self._figures.repeats += len(taken & book.confirmed)
+            book.confirmed |= taken
+            book.may_repeat |= taken
+        self._note_refusal(call, attempt)
+        book.not_before = None
+        before = book.cursor
+        machine.reply(sim, attempt)
+        book.may_repeat -= taken
+        if isinstance(outcome, Retry):
+            asked = outcome.after_seconds
+            said = None if asked is None else self._clock.now + min(asked, RETRY.max_retry_after_seconds)
+            book.not_before = sim.lane.next_attempt_at if said is None else said
+        check_cursor(machine, self._name, book)
+        self._check_refusals(sim, before)
+
+    def _check_taken(self, call: Call, outcome: Delivered, sim: SimLane) -> set[int]:
+        owners = call.owners()
+        left = {part.index for part in outcome.dead} | {part.index for part in outcome.deferred}
+        parts = set(range(len(owners))) - left
+        wrong = parts - sim.service.taken_parts
+        hold("I4: what counts as taken was taken", not wrong, self._name, sorted(wrong)[:9])
+        return {owners[index].seq for index in parts} - {owners[index].seq for index in left}
+
+    def _note_refusal(self, call: Call, attempt: Attempt) -> None:
+        book, outcome = self.book, attempt.outcome
+        if isinstance(outcome, Delivered) and len(outcome.dead) < len(call.items):
+            book.refused_alike.clear()
+        elif isinstance(outcome, Split) and len(call.items) == 1:
+            if outcome.reason != book.refusal:
+                book.refused_alike.clear()
+            book.refusal = outcome.reason
+            book.refused_alike.append(call.items[0].seq)
+
+    def _check_refusals(self, sim: SimLane, before: int) -> None:
+        """A bad key must not empty the spool into the dead letters."""
+        book = self.book
+        if len(book.refused_alike) < _SUSPICIOUS_REFUSALS:
+            return
+        hold("so many refused alike stop the lane", sim.lane.state == "stopped", self._name, sim.lane.state)
+        passed = [seq for seq in book.refused_alike if before < seq <= book.cursor]
+        hold("I4: what was refused alike is pending again", not passed, self._name, passed)
+        book.refused_alike.clear()
+
+    def _note(self, *words: object) -> None:
+        self._trace.note(self._clock.now, self._name, *words)
