@@ -5,7 +5,7 @@ keys don't (``interval = "10s"``).
 """
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -19,6 +19,8 @@ from spoold import config_values as check
 from spoold.config_lanes import add_lanes
 from spoold.config_sources import SECRET_TEXT, Draft, mask_url, read_draft
 from spoold.errors import ConfigError
+from spoold.providers.base import Kind
+from spoold.providers.registry import Kinds
 from spoold.units import format_duration, format_size
 
 #: Read when no ``--config`` is given and it exists.
@@ -226,7 +228,7 @@ def load_config(
     path: Path | None,
     environ: Mapping[str, str],
     *,
-    known_kinds: Collection[str] = frozenset({"mixpanel"}),
+    kinds: Mapping[str, Kind] | None = None,
     default_path: Path = DEFAULT_PATH,
 ) -> LoadedConfig:
     """The configuration from file, credentials and variables, each over the one before.
@@ -236,13 +238,13 @@ def load_config(
     Args:
         path: The TOML file; None for ``default_path``, which need not exist.
         environ: The environment variables.
-        known_kinds: The kinds of provider that this version has.
+        kinds: The kinds of provider; None for those that are installed.
 
     Raises:
         ConfigError: With all that is wrong, one problem a line; each names key, source, value, reason and fix.
     """
     draft = read_draft(path, default_path, environ)
-    add_lanes(draft, environ, known_kinds)
+    add_lanes(draft, environ, Kinds() if kinds is None else kinds)
     try:
         config = Config.model_validate(draft.tree, by_alias=True, by_name=False)
     except ValidationError as exc:

@@ -7,6 +7,7 @@ from typing import Any
 
 from spoold.config_sources import VARIABLES, Draft, read_secret, warn_of_near_misses
 from spoold.config_values import absolute_path, lane_name
+from spoold.providers.base import Kind
 
 _SELECTION = "ANALYTICS_PROVIDER"
 _DEFAULT_LANE = "mixpanel"
@@ -14,41 +15,41 @@ _DEFAULT_LANE = "mixpanel"
 Table = dict[str, Any]
 
 
-def add_lanes(draft: Draft, environ: Mapping[str, str], known_kinds: Collection[str]) -> None:
+def add_lanes(draft: Draft, environ: Mapping[str, str], kinds: Mapping[str, Kind]) -> None:
     """Turn the ``[providers.*]`` tables of ``draft`` into the list of lanes that are in force, credentials included."""
     tables = draft.tree.get("providers", {})
     if not isinstance(tables, dict):
         draft.refuse("providers", "must be tables such as [providers.mixpanel]", is_value_shown=False)
         tables = {}
     draft.tree["providers"] = tables
-    names = _selected_names(draft, environ.get(_SELECTION, ""), known_kinds)
-    lanes = [_lane(draft, name, environ, known_kinds) for name in names]
+    names = _selected_names(draft, environ.get(_SELECTION, ""), kinds)
+    lanes = [_lane(draft, name, environ, kinds) for name in names]
     draft.tree["providers"] = tuple(lane for lane in lanes if lane is not None)
-    _check_variables(draft, environ, names, known_kinds)
+    _check_variables(draft, environ, names, kinds)
 
 
-def _selected_names(draft: Draft, selection: str, known_kinds: Collection[str]) -> list[str]:
+def _selected_names(draft: Draft, selection: str, kinds: Mapping[str, Kind]) -> list[str]:
     tables: Table = draft.tree["providers"]
     source = f"environment variable {_SELECTION}"
     wanted = [name for part in selection.split(",") if (name := part.strip().lower())]
     if not selection.strip():
         return list(tables) or [_DEFAULT_LANE]
     if not wanted:
-        draft.refuse("providers", f"no provider is named; available: {_list(known_kinds)}", source=source)
+        draft.refuse("providers", f"no provider is named; available: {_list(kinds)}", source=source)
     for name in wanted:
-        if name not in tables and name in known_kinds:
+        if name not in tables and name in kinds:
             draft.put(f"providers.{name}.kind", name, source)
         elif name not in tables:
             draft.refuse(
                 "providers",
                 f"{name!r} is neither available in this version nor a [providers.{name}] table; "
-                f"available: {_list({*known_kinds, *tables})}",
+                f"available: {_list({*kinds, *tables})}",
                 source=source,
             )
     return [name for name in tables if name in wanted]
 
 
-def _lane(draft: Draft, name: str, environ: Mapping[str, str], known_kinds: Collection[str]) -> Table | None:
+def _lane(draft: Draft, name: str, environ: Mapping[str, str], kinds: Mapping[str, Kind]) -> Table | None:
     key = f"providers.{name}"
     table = draft.tree["providers"].setdefault(name, {})
     try:
@@ -61,7 +62,7 @@ def _lane(draft: Draft, name: str, environ: Mapping[str, str], known_kinds: Coll
         return None
     if "name" in table:
         draft.refuse(f"{key}.name", "is not a key: the table's own name is the lane's name", is_value_shown=False)
-    if not _has_known_kind(draft, name, table, known_kinds):
+    if not _has_known_kind(draft, name, table, kinds):
         return None
     _apply_endpoint(draft, name, environ)
     _find_key(draft, name, table, environ)
@@ -69,14 +70,14 @@ def _lane(draft: Draft, name: str, environ: Mapping[str, str], known_kinds: Coll
     return {**table, "name": name}
 
 
-def _has_known_kind(draft: Draft, name: str, table: Table, known_kinds: Collection[str]) -> bool:
-    kind = table.setdefault("kind", name) if name in known_kinds else table.get("kind")
-    if isinstance(kind, str) and kind in known_kinds:
+def _has_known_kind(draft: Draft, name: str, table: Table, kinds: Mapping[str, Kind]) -> bool:
+    kind = table.setdefault("kind", name) if name in kinds else table.get("kind")
+    if isinstance(kind, str) and kind in kinds:
         return True
     subject = "" if "kind" in table else f"is missing, and a kind {name!r} "
     draft.refuse(
         f"providers.{name}.kind",
-        f"{subject}is not available in this version; available: {_list(known_kinds)}",
+        f"{subject}is not available in this version; available: {_list(kinds)}",
     )
     return False
 
@@ -128,11 +129,11 @@ def _check_ca_file(draft: Draft, name: str, table: Table) -> None:
 
 
 def _check_variables(
-    draft: Draft, environ: Mapping[str, str], names: Collection[str], known_kinds: Collection[str]
+    draft: Draft, environ: Mapping[str, str], names: Collection[str], kinds: Mapping[str, Kind]
 ) -> None:
     suffixes = ("API_KEY", "ENDPOINT")
     in_force = {_variable(name, suffix) for name in names for suffix in suffixes}
-    of_kinds = {_variable(kind, suffix): kind for kind in known_kinds for suffix in suffixes}
+    of_kinds = {_variable(kind, suffix): kind for kind in kinds for suffix in suffixes}
     for variable, kind in of_kinds.items():
         if variable not in in_force and environ.get(variable):
             draft.warnings.append(f"environment variable {variable} has no effect: no lane is named {kind}")

@@ -15,7 +15,6 @@ from spoold.config import DEFAULT_PATH, LoadedConfig, describe_config, load_conf
 from spoold.daemon import Daemon, spool_directory
 from spoold.errors import ConfigError, SpooldError, SpoolError, SpoolUnreadableError
 from spoold.log import configure_logging, get_logger, register_secrets
-from spoold.providers.registry import known_kinds
 from spoold.spool.offline import open_offline
 
 EXIT_OK = 0
@@ -32,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run with ``arguments`` and the process's environment; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        loaded = load_config(options.config, os.environ, known_kinds=known_kinds())
+        loaded = load_config(options.config, os.environ)
         if options.check_config:
             return _check(loaded)
     except ConfigError as exc:

@@ -3,12 +3,15 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import takewhile
 
 from spoold.providers.base import Encoded, Limits, Provider, Unsendable
 from spoold.record import DamagedEvent, Event
 from spoold.spool.contract import DeadLetter
 from spoold.spool.lanes import DAMAGED
+
+_BATCH_ID_BYTES = 16
 
 
 @dataclass(slots=True)
@@ -41,6 +44,12 @@ class Call:
     def parts(self) -> list[bytes]:
         """The JSON records of all events, in order."""
         return [part for item in self.items for part in item.parts]
+
+    @property
+    def batch_id(self) -> str:
+        """Known by its events: the same ones in the same order are the same batch (32 hexadecimal digits)."""
+        events = "\n".join(item.event_id for item in self.items)
+        return blake2b(events.encode(), digest_size=_BATCH_ID_BYTES).hexdigest()
 
     def owners(self) -> list[Item]:
         """For each part, the event it belongs to: providers name parts by index."""

@@ -13,9 +13,9 @@ from spoold.delivery.sender import HttpSender, Sender, TestModeSender
 from spoold.errors import SpoolClosedError
 from spoold.log import get_logger
 from spoold.metrics import Metrics
-from spoold.providers.base import Provider
+from spoold.providers.base import Provider, ProviderSettings
 from spoold.providers.http import HttpTransport
-from spoold.providers.registry import build_provider
+from spoold.providers.registry import Kinds, build_provider
 from spoold.runtime import Loop
 from spoold.spool.contract import Spool
 
@@ -171,4 +171,5 @@ class Fleet:
 def _build(lane: LaneConfig) -> Provider:
     # Only test mode runs without a key, and it sends nothing.
     key = "test-mode" if lane.api_key is None else lane.api_key.get_secret_value()
-    return build_provider(lane.kind, endpoint=lane.endpoint, api_key=key)
+    kind = Kinds()[lane.kind]
+    return build_provider(lane.kind, kind, ProviderSettings(lane.endpoint or kind.endpoint, key))

@@ -6,7 +6,7 @@ from typing import Protocol
 from spoold.clock import Clock
 from spoold.delivery.batch import Call
 from spoold.log import Logger
-from spoold.providers.base import Delivered, Outcome, Provider, Retry
+from spoold.providers.base import Delivered, Outcome, Provider, Retry, Stamp
 from spoold.providers.http import HttpTransport, TransportError
 
 
@@ -51,12 +51,13 @@ class HttpSender:
         """Post the call and read the reply."""
         start = self._clock.monotonic()
         parts = call.parts
+        stamp = Stamp(self._clock.wall_ms(), call.batch_id)
         status: int | None = None
         outcome: Outcome
         try:
-            reply = self._transport.post(self._provider.request(call.route, parts), timeout_seconds)
+            reply = self._transport.post(self._provider.request(call.route, parts, stamp), timeout_seconds)
         except TransportError as exc:
-            outcome = Retry(exc.reason)
+            outcome = Retry(exc.reason, blames_content=exc.was_sent)
         else:
             status = reply.status
             outcome = self._provider.read_reply(call.route, len(parts), reply)

@@ -164,7 +164,9 @@ class HttpTransport:
 def common_outcome(reply: HttpReply, secrets: Sequence[str] = ()) -> Outcome | None:
     """What a status means whoever the provider is (providers.md 5, the rows "any"), or None: the provider decides."""
     if reply.status == _REQUEST_TIMEOUT or reply.status in _SERVER_ERRORS:
-        return Retry(status_reason(reply, secrets=secrets), after_seconds=reply.retry_after_seconds)
+        return Retry(
+            status_reason(reply, secrets=secrets), after_seconds=reply.retry_after_seconds, blames_content=True
+        )
     if reply.status in _REDIRECTS:
         return Stop(f"HTTP {reply.status}: a redirect, which is never followed: is the endpoint right?")
     if reply.status in _WRONG_PLACE:

@@ -13,25 +13,28 @@ from spoold.providers.base import (
     Encoded,
     HttpReply,
     HttpRequest,
+    Kind,
     Limits,
+    Option,
     Outcome,
+    ProviderSettings,
     Rejected,
     Retry,
     Split,
+    Stamp,
     Stop,
     Unsendable,
+    whole_option,
 )
 from spoold.providers.http import checked_url, common_outcome, plain_text, status_reason
 from spoold.providers.placeholders import FORBIDDEN_BY_MIXPANEL, usable_id
 from spoold.record import Event, canonical_json
 
-#: The US host; Europe is api-eu.mixpanel.com, India api-in.mixpanel.com (providers.md 2.1).
-DEFAULT_ENDPOINT = "https://api.mixpanel.com"
-
-#: 2000 records a request (providers.md 2.4); 1.9 MB is right whether the provider's cap is 2 MiB or 10 MB (11, 1).
-_LIMITS = Limits(max_parts=2000, max_body_bytes=1_900_000)
-
-_ROUTES: Mapping[str, Limits] = MappingProxyType({"import": _LIMITS, "engage": _LIMITS})
+#: Providers.md 2.4.
+_MAX_PARTS = 2000
+#: 1.9 MB is right whether the provider's cap is 2 MiB or 10 MB (providers.md 11, 1); 9.5 MB where it is 10.
+_MAX_BODY_BYTES = 1_900_000
+_MAX_BODY_BOUNDS = (100_000, 9_500_000)
 _PATHS = {"import": "/import?strict=1", "engage": "/engage?verbose=1&strict=1&ip=0"}
 
 #: Property names that say who, when and which event; ours stand there, or nothing does.
@@ -70,19 +73,20 @@ class Mixpanel:
     ``$user_id``, ``$device_id`` and ``token`` are not sent.
 
     Args:
-        endpoint: Base URL; None for Mixpanel's US host.
-        api_key: The project token.
+        settings: The credential is the project token; the option ``max_body_bytes`` bounds a request.
 
     Raises:
-        ConfigError: ``endpoint`` can't be the base of a URL.
+        ConfigError: The endpoint can't be the base of a URL.
     """
 
-    def __init__(self, endpoint: str | None, api_key: str) -> None:
-        self.endpoint = checked_url(endpoint or DEFAULT_ENDPOINT, "endpoint")
-        self._token = api_key
+    def __init__(self, settings: ProviderSettings) -> None:
+        self.endpoint = checked_url(settings.endpoint, "endpoint")
+        self._token = settings.credential
         # The token alone with an empty password: no project_id needed (providers.md 2.1).
-        basic = base64.b64encode(f"{api_key}:".encode()).decode()
-        self._secrets = (basic, api_key)
+        basic = base64.b64encode(f"{self._token}:".encode()).decode()
+        self._secrets = (basic, self._token)
+        limits = Limits(_MAX_PARTS, whole_option(settings, "max_body_bytes", _MAX_BODY_BYTES))
+        self._routes: Mapping[str, Limits] = MappingProxyType({"import": limits, "engage": limits})
         self._headers: Mapping[str, Mapping[str, str]] = {
             "import": {
                 "Authorization": f"Basic {basic}",
@@ -96,7 +100,7 @@ class Mixpanel:
     @property
     def routes(self) -> Mapping[str, Limits]:
         """Events before profiles, with the limits of providers.md 2.4."""
-        return _ROUTES
+        return self._routes
 
     def encode(self, event: Event) -> Encoded | Unsendable:
         """``event`` as Mixpanel's JSON (providers.md 2.2), the same bytes for the same event, always (I3)."""
@@ -106,12 +110,13 @@ class Mixpanel:
             return Unsendable(plain_text(f"can't be written as JSON: {exc}"))
         if isinstance(encoded, Encoded):
             size = _body_bytes(encoded.parts)
-            if size > _LIMITS.max_body_bytes:
+            if size > self._routes[encoded.route].max_body_bytes:
                 return Unsendable(f"{size} bytes as JSON; Mixpanel takes less than 1 MB for one event")
         return encoded
 
-    def request(self, route: str, parts: Sequence[bytes]) -> HttpRequest:
-        """The POST of ``parts`` as one JSON array."""
+    def request(self, route: str, parts: Sequence[bytes], stamp: Stamp) -> HttpRequest:
+        """The POST of ``parts`` as one JSON array; Mixpanel is not told when."""
+        del stamp
         body = b"[" + b",".join(parts) + b"]"
         if route == "import":
             # mtime=0: the time of day must not make the same events other bytes.
@@ -151,7 +156,7 @@ class Mixpanel:
             records.append({**head, "$set": values})
         if nulls:
             records.append({**head, "$unset": nulls})
-        return Encoded("engage", tuple(canonical_json(record) for record in records))
+        return Encoded("engage", tuple(canonical_json(record) for record in records), in_order=True)
 
     def _read_failures(self, route: str, parts: int, reply: HttpReply, fields: Mapping[str, object]) -> Outcome | None:
         """What a reply with ``failed_records`` means; None when it has none, or they settle nothing."""
@@ -316,3 +321,16 @@ def _is_engage_success(answer: object) -> bool:
     if isinstance(answer, dict):
         return _is_number(answer.get("status"), 1) or _is_number(answer.get("code"), _OK)
     return _is_number(answer, 1)
+
+
+#: The US host is the default; Europe and India by name (providers.md 2.1).
+KIND = Kind(
+    Mixpanel,
+    endpoint="https://api.mixpanel.com",
+    regions={
+        "us": "https://api.mixpanel.com",
+        "eu": "https://api-eu.mixpanel.com",
+        "in": "https://api-in.mixpanel.com",
+    },
+    options={"max_body_bytes": Option("integer", _MAX_BODY_BYTES, bounds=_MAX_BODY_BOUNDS)},
+)

@@ -1,61 +1,87 @@
 """Which kinds of provider exist: the built-in ones, and those that installed packages add.
 
-A package adds a kind with an entry point in the group ``spoold.providers``. It names a callable that takes
-``endpoint`` (a base URL or None) and ``api_key`` by keyword and returns a ``Provider``. Nothing of it is imported
-until its kind is used.
+A package adds a kind with an entry point in the group ``spoold.providers`` that names a ``base.Kind``. Nothing of it
+is imported until its kind is used.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from spoold.errors import ConfigError
-from spoold.providers.base import Provider
-from spoold.providers.mixpanel import Mixpanel
+from spoold.providers import mixpanel
+from spoold.providers.base import Kind, Provider, ProviderSettings
 
 ENTRY_POINT_GROUP = "spoold.providers"
 
-_BUILT_IN: Mapping[str, Callable[..., Provider]] = {"mixpanel": Mixpanel}
+_BUILT_IN: Mapping[str, Kind] = {"mixpanel": mixpanel.KIND}
 
 
-def known_kinds() -> tuple[str, ...]:
-    """The names that ``kind`` may have, sorted. Imports nothing."""
-    added = entry_points(group=ENTRY_POINT_GROUP)
-    return tuple(sorted(_BUILT_IN.keys() | added.names))
+class Kinds(Mapping[str, Kind]):
+    """The kinds by name, sorted. Only looking one up imports it.
+
+    Looking up raises KeyError for a name that nobody knows, and ConfigError when the package that adds the kind can't
+    be used.
+    """
+
+    def __getitem__(self, name: str) -> Kind:
+        """The kind of that name."""
+        kind = _BUILT_IN.get(name)
+        return _load(name) if kind is None else kind
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, sorted."""
+        return iter(sorted(_BUILT_IN.keys() | entry_points(group=ENTRY_POINT_GROUP).names))
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the name is known; imports nothing."""
+        return name in set(self)
 
 
-def build_provider(kind: str, *, endpoint: str | None, api_key: str) -> Provider:
-    """The provider of ``kind``.
+def build_provider(name: str, kind: Kind, settings: ProviderSettings) -> Provider:
+    """The provider of a lane, from the kind that its ``kind`` names.
 
     Raises:
-        ConfigError: No such kind, a bad endpoint, or the package that adds the kind is broken.
+        ConfigError: The settings can't work, or the code that somebody added is broken.
     """
-    factory = _BUILT_IN.get(kind)
-    if factory is not None:
-        return factory(endpoint=endpoint, api_key=api_key)
-    return _build_added(kind, endpoint=endpoint, api_key=api_key)
-
-
-def _build_added(kind: str, *, endpoint: str | None, api_key: str) -> Provider:
-    added = tuple(entry_points(group=ENTRY_POINT_GROUP, name=kind))
-    if not added:
-        raise ConfigError(f"kind: {kind!r} is not one of {', '.join(known_kinds())}", key="kind")
-    if len(added) > 1:
-        raise ConfigError(
-            f"kind: {kind!r} is added by {' and '.join(sorted(map(_origin, added)))}; remove one", key="kind"
-        )
     try:
-        provider: Provider = added[0].load()(endpoint=endpoint, api_key=api_key)
+        return kind.build(settings)
     except ConfigError:
         raise
     except Exception as exc:
-        # Foreign code: it may raise anything, and the operator needs to know whose it is. Not the message: it may
-        # quote the key.
+        # Foreign code: it may raise anything. Not the message: it may quote the key.
         raise ConfigError(
-            f"kind: {kind!r} comes from {_origin(added[0])}, which can't be used: {type(exc).__name__} in"
+            f"kind: {name!r} can't be built from these settings: {type(exc).__name__} in {kind.build!r}", key="kind"
+        ) from exc
+
+
+def _load(name: str) -> Kind:
+    added = tuple(entry_points(group=ENTRY_POINT_GROUP, name=name))
+    if not added:
+        raise KeyError(name)
+    if len(added) > 1:
+        raise ConfigError(
+            f"kind: {name!r} is added by {' and '.join(sorted(map(_origin, added)))}; remove one", key="kind"
+        )
+    try:
+        kind = added[0].load()
+    except Exception as exc:
+        # Foreign code again; the operator needs to know whose it is.
+        raise ConfigError(
+            f"kind: {name!r} comes from {_origin(added[0])}, which can't be used: {type(exc).__name__} in"
             f" {added[0].value}",
             key="kind",
         ) from exc
-    return provider
+    if not isinstance(kind, Kind):
+        raise ConfigError(
+            f"kind: {name!r} comes from {_origin(added[0])}, which can't be used: {added[0].value} is no"
+            " spoold.providers.base.Kind",
+            key="kind",
+        )
+    return kind
 
 
 def _origin(entry_point: EntryPoint) -> str:

@@ -7,13 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
-from spoold.providers.base import Encoded, Unsendable
-from spoold.providers.mixpanel import Mixpanel
+from spoold.providers.base import Encoded, ProviderSettings, Stamp, Unsendable
+from spoold.providers.mixpanel import KIND, Mixpanel
 from spoold.providers.placeholders import FORBIDDEN_BY_MIXPANEL
 from spoold.record import Event
 from tests.support.events import EVENT_ID, TIME_MS, make_event, make_identify
 
-MIXPANEL = Mixpanel("https://mp.example/base/", "tok")
+STAMP = Stamp(0, "")
+MIXPANEL = Mixpanel(ProviderSettings("https://mp.example/base/", "tok"))
 
 
 def records(event: Event) -> list[dict[str, Any]]:
@@ -129,7 +130,7 @@ def test_events_go_before_profiles() -> None:
 
 
 def test_import_is_a_gzipped_array_with_the_token_as_basic_user() -> None:
-    request = MIXPANEL.request("import", [b'{"a":1}', b'{"b":2}'])
+    request = MIXPANEL.request("import", [b'{"a":1}', b'{"b":2}'], STAMP)
     assert request.url == "https://mp.example/base/import?strict=1"
     assert gzip.decompress(request.body) == b'[{"a":1},{"b":2}]'
     assert request.headers == {
@@ -140,21 +141,24 @@ def test_import_is_a_gzipped_array_with_the_token_as_basic_user() -> None:
 
 
 def test_the_gzip_header_holds_no_time() -> None:
-    assert MIXPANEL.request("import", [b"{}"]).body[4:8] == bytes(4)
+    assert MIXPANEL.request("import", [b"{}"], STAMP).body[4:8] == bytes(4)
 
 
 def test_engage_is_a_plain_array_without_a_credential_outside_the_records() -> None:
-    request = MIXPANEL.request("engage", [b'{"a":1}', b'{"b":2}'])
+    request = MIXPANEL.request("engage", [b'{"a":1}', b'{"b":2}'], STAMP)
     assert request.url == "https://mp.example/base/engage?verbose=1&strict=1&ip=0"
     assert request.body == b'[{"a":1},{"b":2}]'
     assert request.headers == {"Content-Type": "application/json"}
 
 
 def test_the_default_is_the_us_host() -> None:
-    assert Mixpanel(None, "tok").request("import", []).url == "https://api.mixpanel.com/import?strict=1"
+    assert (
+        KIND.build(ProviderSettings(KIND.endpoint, "tok")).request("import", [], STAMP).url
+        == "https://api.mixpanel.com/import?strict=1"
+    )
 
 
 def test_a_token_of_any_characters_makes_a_clean_header() -> None:
-    request = Mixpanel(None, "tök\r\nX-Evil: 1").request("import", [])
+    request = Mixpanel(ProviderSettings(KIND.endpoint, "tök\r\nX-Evil: 1")).request("import", [], STAMP)
     assert request.headers["Authorization"].isascii()
     assert request.headers["Authorization"].isprintable()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from spoold.clock import SystemClock
-from spoold.providers.base import Delivered, Encoded, Outcome, Rejected, Retry, Split, Stop
+from spoold.providers.base import Delivered, Encoded, Outcome, ProviderSettings, Rejected, Retry, Split, Stamp, Stop
 from spoold.providers.http import HttpTransport
 from spoold.providers.mixpanel import Mixpanel
 from spoold.record import Event
@@ -14,6 +14,7 @@ from tests.support.events import make_event, make_identify
 from tests.support.mixpanel_rules import Refusal
 from tests.support.provider_server import ProviderServer, Reply
 
+STAMP = Stamp(0, "")
 RATE_LIMIT = "Project exceeded rate limits. Please retry the request with exponential backoff."
 
 
@@ -32,10 +33,10 @@ def transport() -> Iterator[HttpTransport]:
 
 def send(server: ProviderServer, transport: HttpTransport, *events: Event, token: str = "test-token") -> Outcome:
     """One request with ``events``, all of one kind, and what its reply means."""
-    mixpanel = Mixpanel(server.url, token)
+    mixpanel = Mixpanel(ProviderSettings(server.url, token))
     encoded = [result for result in map(mixpanel.encode, events) if isinstance(result, Encoded)]
     parts = [part for result in encoded for part in result.parts]
-    reply = transport.post(mixpanel.request(encoded[0].route, parts))
+    reply = transport.post(mixpanel.request(encoded[0].route, parts, STAMP))
     return mixpanel.read_reply(encoded[0].route, len(parts), reply)
 
 
@@ -57,6 +58,10 @@ def bad(index: object, message: str = "'properties.time' is invalid", field: str
 
 def slow(reason: str, after: float | None = None) -> Retry:
     return Retry(reason, after_seconds=after, min_seconds=2.0, extra_jitter_seconds=(1.0, 5.0))
+
+
+def busy(reason: str, after_seconds: float | None = None) -> Retry:
+    return Retry(reason, after_seconds=after_seconds, blames_content=True)
 
 
 BUSY = {"code": 429, "error": RATE_LIMIT, "status": "Too Many Requests"}
@@ -106,12 +111,12 @@ IMPORT_ROWS: list[tuple[str, Reply, Outcome]] = [
     ("200 empty", Reply(200), Retry("not an answer of Mixpanel: HTTP 200")),
     ("legacy 1", Reply(200, b"1"), Retry("not an answer of Mixpanel: HTTP 200: 1")),
     ("204", Reply(204), Retry("HTTP 204")),
-    ("500", Reply(500, b"oops"), Retry("HTTP 500: oops")),
-    ("502", Reply(502), Retry("HTTP 502")),
-    ("503 asking for a wait", Reply(503, b"", {"Retry-After": "120"}), Retry("HTTP 503", after_seconds=120.0)),
-    ("504", Reply(504), Retry("HTTP 504")),
-    ("501", Reply(501), Retry("HTTP 501")),
-    ("408", Reply(408), Retry("HTTP 408")),
+    ("500", Reply(500, b"oops"), busy("HTTP 500: oops")),
+    ("502", Reply(502), busy("HTTP 502")),
+    ("503 asking for a wait", Reply(503, b"", {"Retry-After": "120"}), busy("HTTP 503", after_seconds=120.0)),
+    ("504", Reply(504), busy("HTTP 504")),
+    ("501", Reply(501), busy("HTTP 501")),
+    ("408", Reply(408), busy("HTTP 408")),
     ("404", Reply(404, b"not here"), Stop("HTTP 404: not here")),
     ("405", Reply(405), Stop("HTTP 405")),
     ("421", Reply(421), Stop("HTTP 421")),
@@ -161,7 +166,7 @@ ENGAGE_ROWS: list[tuple[str, Reply, Outcome]] = [
     ("captive portal", Reply(200, b"<p>Log in"), Retry("not an answer of Mixpanel: HTTP 200: Log in")),
     ("a stranger's JSON", Reply(200, {}), Retry("not an answer of Mixpanel: HTTP 200: {}")),
     ("true is not 1", Reply(200, b"true"), Retry("not an answer of Mixpanel: HTTP 200: true")),
-    ("503", Reply(503), Retry("HTTP 503")),
+    ("503", Reply(503), busy("HTTP 503")),
 ]
 
 

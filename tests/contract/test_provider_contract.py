@@ -8,15 +8,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoold.providers.base import Delivered, Encoded, HttpReply, Provider, Retry, Split, Stop, Unsendable
+from spoold.providers import mixpanel
+from spoold.providers.base import (
+    Delivered,
+    Encoded,
+    HttpReply,
+    Provider,
+    ProviderSettings,
+    Retry,
+    Split,
+    Stamp,
+    Stop,
+    Unsendable,
+)
 from spoold.providers.http import MAX_REASON_CHARACTERS
-from spoold.providers.mixpanel import Mixpanel
 from spoold.record import Event
 from tests.support.events import make_event, make_identify
 
 SECRET = "s3cr3t-k3y-0123456789abcdef"
-PROVIDERS: dict[str, Callable[[], Provider]] = {"mixpanel": lambda: Mixpanel(None, SECRET)}
+PROVIDERS: dict[str, Callable[[], Provider]] = {
+    "mixpanel": lambda: mixpanel.KIND.build(ProviderSettings(mixpanel.KIND.endpoint, SECRET)),
+}
 PARTS = 5
+STAMP = Stamp(0, "")
 
 names = st.text(max_size=8)
 values = st.recursive(
@@ -126,8 +140,8 @@ def test_encoding_leaves_the_event_as_it_was(provider: Provider, event: Event) -
 
 @pytest.mark.parametrize("event", [make_event(), make_identify()], ids=["track", "identify"])
 def test_the_same_parts_make_the_same_request(provider: Provider, event: Event) -> None:
-    route, parts = encoded(provider, event)
-    assert provider.request(route, parts) == provider.request(route, parts)
+    route, parts, _in_order = encoded(provider, event)
+    assert provider.request(route, parts, STAMP) == provider.request(route, parts, STAMP)
 
 
 @pytest.mark.parametrize("make", [make_event, make_identify])
@@ -140,10 +154,10 @@ def test_an_event_too_large_for_any_request_is_unsendable(provider: Provider, ma
 def test_an_event_that_just_fits_makes_a_request_within_the_limit(
     provider: Provider, make: Callable[..., Event]
 ) -> None:
-    route, parts = encoded(provider, make(properties={"text": ""}))
+    route, parts, _in_order = encoded(provider, make(properties={"text": ""}))
     limit = provider.routes[route].max_body_bytes
     room = limit - sum(map(len, parts)) - len(parts) - 1
-    route, parts = encoded(provider, make(properties={"text": "x" * room}))
+    route, parts, _in_order = encoded(provider, make(properties={"text": "x" * room}))
     assert sum(map(len, parts)) + len(parts) + 1 == limit
     assert isinstance(provider.encode(make(properties={"text": "x" * (room + 1)})), Unsendable)
 
@@ -196,5 +210,6 @@ def test_a_wrong_host_or_path_stops_the_lane(provider: Provider, status: int) ->
 
 
 def test_no_secret_shows_in_a_repr(provider: Provider) -> None:
-    requests = [provider.request(*encoded(provider, event)) for event in (make_event(), make_identify())]
+    results = [encoded(provider, event) for event in (make_event(), make_identify())]
+    requests = [provider.request(result.route, result.parts, STAMP) for result in results]
     assert SECRET not in repr([provider, *requests])

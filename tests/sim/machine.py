@@ -15,6 +15,7 @@ from spoold.delivery.report import LaneReport
 from spoold.delivery.sender import Attempt, HttpSender
 from spoold.log import Logger
 from spoold.metrics import Metrics
+from spoold.providers.base import ProviderSettings
 from spoold.providers.mixpanel import Mixpanel
 from spoold.spool.local import LocalSpool
 from spoold.spool.rows import State
@@ -102,7 +103,7 @@ class Machine:
                 self.spool.close_lane(state.name)
         for name, service in services.items():
             self.spool.open_lane(name, "mixpanel", "latest")
-            provider = Mixpanel(endpoint="http://sim.invalid", api_key="sim-token")
+            provider = Mixpanel(ProviderSettings("http://sim.invalid", "sim-token"))
             lane = Lane(
                 name,
                 self.spool,

@@ -12,7 +12,7 @@ from spoold.delivery.report import LaneReport
 from spoold.delivery.sender import Attempt
 from spoold.log import get_logger
 from spoold.metrics import Metrics
-from spoold.providers.base import Delivered, Encoded, HttpReply, HttpRequest, Limits, Outcome, Unsendable
+from spoold.providers.base import Delivered, Encoded, HttpReply, HttpRequest, Limits, Outcome, Stamp, Unsendable
 from spoold.record import Draft, Event, canonical_json
 from spoold.spool.contract import LaneState
 from tests.support.clock import FakeClock, FakeEntropy
@@ -41,8 +41,8 @@ class PlainProvider:
         part = canonical_json({"id": event.event_id, "name": event.event_name, "properties": event.properties})
         return Encoded("events" if event.kind == "track" else "profiles", (part,))
 
-    def request(self, route: str, parts: Sequence[bytes]) -> HttpRequest:
-        raise AssertionError(f"nothing goes over a network here: {len(parts)} records for {route}")
+    def request(self, route: str, parts: Sequence[bytes], stamp: Stamp) -> HttpRequest:
+        raise AssertionError(f"nothing goes over a network here: {len(parts)} records for {route}, {stamp}")
 
     def read_reply(self, route: str, parts: int, reply: HttpReply) -> Outcome:
         raise AssertionError(f"nothing comes back from a network here: {reply.status} from {route} for {parts} records")

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from spoold.config import LaneConfig, LoadedConfig, describe_config, load_config
 from spoold.errors import ConfigError
+from spoold.providers import mixpanel
 
 SECRET = "s3cr3t-0123456789"
 OTHER = "0ther-s3cr3t-98765"
@@ -98,7 +99,7 @@ def test_a_lane_of_no_available_kind_is_refused(file: Path, toml: str, reason: s
 def test_kinds_come_from_the_caller(file: Path) -> None:
     file.write_text("[providers.crm]\nkind = 'webhook'\napi_key = 'x'")
 
-    assert load_config(file, {}, known_kinds={"webhook"}).config.lanes[0].kind == "webhook"
+    assert load_config(file, {}, kinds={"webhook": mixpanel.KIND}).config.lanes[0].kind == "webhook"
 
 
 def test_environment_beats_credential_beats_key_file(file: Path, key_file: Path, credentials: Path) -> None:

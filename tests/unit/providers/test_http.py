@@ -53,8 +53,11 @@ def test_no_retry_after_breaks_anything(header: str) -> None:
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (408, Retry("HTTP 408: busy", after_seconds=9.0)),
-        *[(status, Retry(f"HTTP {status}: busy", after_seconds=9.0)) for status in (500, 501, 502, 503, 504, 599)],
+        (408, Retry("HTTP 408: busy", after_seconds=9.0, blames_content=True)),
+        *[
+            (status, Retry(f"HTTP {status}: busy", after_seconds=9.0, blames_content=True))
+            for status in (500, 501, 502, 503, 504, 599)
+        ],
         *[(status, Stop(f"HTTP {status}: busy")) for status in (404, 405, 421)],
         *[(status, None) for status in (100, 200, 204, 400, 401, 403, 413, 429, 600)],
     ],
