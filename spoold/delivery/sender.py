@@ -60,7 +60,7 @@ class HttpSender:
             outcome = Retry(exc.reason, blames_content=exc.was_sent)
         else:
             status = reply.status
-            outcome = self._provider.read_reply(call.route, len(parts), reply)
+            outcome = self._provider.read_reply(call.route, parts, reply)
         return Attempt(outcome, status, self._clock.monotonic() - start)
 
     def abort(self) -> None:

@@ -193,8 +193,8 @@ class Provider(Protocol):
         """
         ...
 
-    def read_reply(self, route: str, parts: int, reply: HttpReply) -> Outcome:
-        """What ``reply`` to a request of ``parts`` records means. Takes any status and any body; never raises."""
+    def read_reply(self, route: str, parts: Sequence[bytes], reply: HttpReply) -> Outcome:
+        """What ``reply`` to a request of ``parts`` means. Takes any status and any body; never raises."""
         ...
 
 

@@ -123,7 +123,7 @@ class Mixpanel:
             body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
         return HttpRequest(self.endpoint + _PATHS[route], self._headers[route], body)
 
-    def read_reply(self, route: str, parts: int, reply: HttpReply) -> Outcome:
+    def read_reply(self, route: str, parts: Sequence[bytes], reply: HttpReply) -> Outcome:
         """What ``reply`` means (providers.md 2.5 and 5). Never raises.
 
         Nothing counts as delivered but in Mixpanel's own words: a 200 that is anything else comes from a proxy or a
@@ -132,9 +132,9 @@ class Mixpanel:
         """
         answer = _parse(reply.body)
         fields = answer if isinstance(answer, dict) else {}
-        outcome = self._read_failures(route, parts, reply, fields)
+        outcome = self._read_failures(route, len(parts), reply, fields)
         if outcome is None and reply.status == _OK:
-            outcome = self._read_success(route, parts, reply, answer)
+            outcome = self._read_success(route, len(parts), reply, answer)
         return outcome or self._read_status(reply, fields)
 
     def _encode_identify(self, event: Event) -> Encoded | Unsendable:

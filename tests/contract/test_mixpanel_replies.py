@@ -37,7 +37,7 @@ def send(server: ProviderServer, transport: HttpTransport, *events: Event, token
     encoded = [result for result in map(mixpanel.encode, events) if isinstance(result, Encoded)]
     parts = [part for result in encoded for part in result.parts]
     reply = transport.post(mixpanel.request(encoded[0].route, parts, STAMP))
-    return mixpanel.read_reply(encoded[0].route, len(parts), reply)
+    return mixpanel.read_reply(encoded[0].route, parts, reply)
 
 
 def tracks(count: int) -> list[Event]:

@@ -14,7 +14,7 @@ from spoold.log import get_logger
 from spoold.metrics import Metrics
 from spoold.providers.base import Delivered, Encoded, HttpReply, HttpRequest, Limits, Outcome, Stamp, Unsendable
 from spoold.record import Draft, Event, canonical_json
-from spoold.spool.contract import LaneState
+from spoold.spool.values import LaneState
 from tests.support.clock import FakeClock, FakeEntropy
 from tests.support.events import make_drafts
 from tests.support.spools import MIB, OpenSpool, open_spool
