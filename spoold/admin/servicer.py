@@ -1,43 +1,31 @@
 """What each method of ``spoold.admin.v1.AdminService`` answers.
 
-Whatever touches the disk runs on a worker thread, never on the loop that serves ingest (I6).
+Whatever touches the disk runs on a worker thread, page by page, never on the loop that serves ingest (I6).
 """
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias
-from uuid import UUID
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-import grpc
 import orjson
 
-from spoold import __version__
+from spoold.admin.dead import dead_of_event, dead_page
+from spoold.admin.refusals import BadRequestError, Context, NotFoundError, work_off
+from spoold.admin.replays import event_id_bytes, read_selection, replay_message
+from spoold.admin.status import LaneView, StatusReader
 from spoold.api.spoold.admin.v1 import admin_pb2, admin_pb2_grpc
 from spoold.clock import Clock
-from spoold.errors import SpoolError
-from spoold.spool.contract import LaneState, Spool, SpoolStats
+from spoold.log import get_logger
+from spoold.spool.contract import Spool
+from spoold.spool.values import Command
 
-Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+_COMMANDS: tuple[Command, ...] = ("pause", "resume", "flush", "accept_dead")
+#: Events looked through before another call has its turn.
+_COUNTED_EVENTS = 500
 
-_DAEMON_STATES = {"full": "full", "draining": "draining"}
-
-
-class LaneView(Protocol):
-    """What is shown of a running lane."""
-
-    @property
-    def state(self) -> str:
-        """In one word."""
-        ...
-
-    @property
-    def next_attempt_at(self) -> float | None:
-        """Monotonic seconds, while it waits out a failure."""
-        ...
+_log = get_logger("spoold.admin")
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
-    """Reads the daemon; changes nothing.
+    """Reads the daemon, and takes an operator's word.
 
     Args:
         lanes: The running lanes by name.
@@ -61,24 +49,24 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         test_mode: bool,
     ) -> None:
         self._spool = spool
-        self._lanes = lanes
         self._describe = describe
-        self._condition = condition
-        self._clock = clock
-        self._address = address
-        self._started_at = started_at
-        self._pid = pid
-        self._test_mode = test_mode
+        self._status = StatusReader(
+            spool,
+            lanes=lanes,
+            condition=condition,
+            clock=clock,
+            address=address,
+            started_at=started_at,
+            pid=pid,
+            test_mode=test_mode,
+        )
 
     async def GetStatus(  # noqa: N802 - the method's name on the wire
         self, request: admin_pb2.GetStatusRequest, context: Context
     ) -> admin_pb2.GetStatusReply:
         """The daemon, the spool and the lanes at a glance."""
         del request
-        try:
-            return await asyncio.to_thread(self._status)
-        except SpoolError as exc:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(exc))
+        return await work_off(context, self._status.status)
 
     async def GetConfig(  # noqa: N802 - the method's name on the wire
         self, request: admin_pb2.GetConfigRequest, context: Context
@@ -95,67 +83,83 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.GetStoryRequest, context: Context
     ) -> admin_pb2.GetStoryReply:
         """What became of one event."""
-        try:
-            event_id = UUID(request.event_id).bytes
-        except ValueError:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"event_id: {request.event_id!r} is no UUID")
-        try:
-            story = await asyncio.to_thread(self._spool.find, event_id)
-        except SpoolError as exc:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(exc))
+        return await work_off(context, self._story, request.event_id)
+
+    async def CommandLane(  # noqa: N802 - the method's name on the wire
+        self, request: admin_pb2.CommandLaneRequest, context: Context
+    ) -> admin_pb2.LaneStatus:
+        """An operator's word to one lane; the answer is how it stands then."""
+        return await work_off(context, self._command, request.lane, request.command)
+
+    async def ListDead(  # noqa: N802 - the method's name on the wire
+        self, request: admin_pb2.ListDeadRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.DeadLetter]:
+        """Dead letters, the oldest first within each lane."""
+        if request.event_id:
+            for letter in await work_off(context, self._dead_of, request.event_id, request.lane):
+                yield letter
+            return
+        for lane in [request.lane] if request.lane else [state.name for state in self._spool.lanes()]:
+            after = 0
+            while page := await work_off(context, dead_page, self._spool, lane, after):
+                for letter in page:
+                    yield letter
+                after = page[-1].seq
+
+    async def CountEvents(  # noqa: N802 - the method's name on the wire
+        self, request: admin_pb2.Selection, context: Context
+    ) -> AsyncIterator[admin_pb2.EventCount]:
+        """How many events a selection holds, as far as it was looked through; the last message has ``is_end``."""
+        selection = await work_off(context, read_selection, request)
+        count, after, is_end = 0, None, False
+        while not is_end:
+            found = await work_off(context, self._spool.matches, selection, after, max_events=_COUNTED_EVENTS)
+            count, after, is_end = count + len(found.events), found.after, found.is_end
+            yield admin_pb2.EventCount(matched=count, progress=found.progress, is_end=is_end)
+
+    async def StartReplay(  # noqa: N802 - the method's name on the wire
+        self, request: admin_pb2.Selection, context: Context
+    ) -> admin_pb2.Replay:
+        """Send again what a selection holds at this moment."""
+        return await work_off(context, self._start_replay, request)
+
+    async def ListReplays(  # noqa: N802 - the method's name on the wire
+        self, request: admin_pb2.ListReplaysRequest, context: Context
+    ) -> admin_pb2.ListReplaysReply:
+        """Those that run and the last that ended."""
+        del request
+        replays = await work_off(context, self._spool.replays)
+        return admin_pb2.ListReplaysReply(replays=[replay_message(replay) for replay in replays])
+
+    async def CancelReplay(  # noqa: N802 - the method's name on the wire
+        self, request: admin_pb2.CancelReplayRequest, context: Context
+    ) -> admin_pb2.Replay:
+        """End a replay; what was sent stays sent."""
+        return await work_off(context, self._cancel_replay, request.id)
+
+    def _story(self, event_id: str) -> admin_pb2.GetStoryReply:
+        story = self._spool.find(event_id_bytes(event_id))
         if story is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"the journal does not hold {request.event_id}")
+            raise NotFoundError(f"the journal does not hold {event_id}")
         lanes = [admin_pb2.LaneFate(lane=lane.lane, fate=lane.fate, reason=lane.reason) for lane in story.lanes]
         return admin_pb2.GetStoryReply(seq=story.event.seq, lanes=lanes)
 
-    def _status(self) -> admin_pb2.GetStatusReply:
-        now = self._clock.monotonic()
-        daemon = admin_pb2.DaemonStatus(
-            state=_DAEMON_STATES.get(self._condition(), "serving"),
-            version=__version__,
-            pid=self._pid,
-            uptime_seconds=now - self._started_at,
-            address=self._address(),
-            test_mode=self._test_mode,
-        )
-        running = self._lanes()
-        lanes = [self._lane_status(state, running.get(state.name), now) for state in self._spool.lanes()]
-        return admin_pb2.GetStatusReply(daemon=daemon, spool=self._spool_status(self._spool.stats()), lanes=lanes)
+    def _command(self, lane: str, command: str) -> admin_pb2.LaneStatus:
+        if command not in _COMMANDS:
+            raise BadRequestError(f"command: {command!r} is none of {', '.join(_COMMANDS)}")
+        state = self._spool.command(lane, command)
+        _log.info("operator's command", lane=lane, command=command)
+        return self._status.lane(state)
 
-    def _lane_status(self, state: LaneState, lane: LaneView | None, now: float) -> admin_pb2.LaneStatus:
-        next_at = None if lane is None or state.is_closed else lane.next_attempt_at
-        return admin_pb2.LaneStatus(
-            name=state.name,
-            kind=state.kind,
-            state="closed" if state.is_closed else "idle" if lane is None else lane.state,
-            accepted=state.accepted,
-            pending=state.pending,
-            delivered=state.delivered,
-            dead=state.dead,
-            filtered=state.filtered,
-            purged=state.purged,
-            failures=state.retry.failures,
-            next_attempt_seconds=None if next_at is None else max(0.0, next_at - now),
-            last_error=state.retry.last_error or None,
-            oldest_pending_seconds=self._age(self._spool.oldest_pending_at_ms(state.name)),
-        )
+    def _dead_of(self, event_id: str, lane: str) -> list[admin_pb2.DeadLetter]:
+        return dead_of_event(self._spool, event_id_bytes(event_id), lane)
 
-    def _spool_status(self, stats: SpoolStats) -> admin_pb2.SpoolStatus:
-        return admin_pb2.SpoolStatus(
-            accepted=stats.accepted,
-            pending=stats.pending,
-            retained=stats.retained,
-            bytes=stats.bytes,
-            max_bytes=stats.max_bytes,
-            oldest_pending_seconds=self._age(stats.oldest_pending_at_ms),
-            duplicates=stats.duplicates,
-            disk_free_bytes=stats.disk_free_bytes,
-            wal_bytes=stats.wal_bytes,
-            dead_bytes=stats.dead_bytes,
-            damaged=stats.damaged,
-            refusing=stats.refusing or "",
-        )
+    def _start_replay(self, request: admin_pb2.Selection) -> admin_pb2.Replay:
+        replay = self._spool.start_replay(read_selection(request))
+        _log.info("replay started", replay=replay.id, lane=replay.selection.lane)
+        return replay_message(replay)
 
-    def _age(self, at_ms: int | None) -> float | None:
-        """How long ago; never negative, however the clock was set."""
-        return None if at_ms is None else max(0.0, (self._clock.wall_ms() - at_ms) / 1000)
+    def _cancel_replay(self, replay_id: int) -> admin_pb2.Replay:
+        replay = self._spool.cancel_replay(replay_id)
+        _log.info("replay cancelled", replay=replay.id, lane=replay.selection.lane, state=replay.state)
+        return replay_message(replay)
