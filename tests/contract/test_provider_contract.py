@@ -1,18 +1,30 @@
-"""What every provider must hold (spoold/providers/base.py). A new one is one line in PROVIDERS."""
+"""What every kind of provider must hold (spoold/providers/base.py): the built-in ones, or ``--kind`` (conftest.py)."""
 
+import gzip
 import json
+import math
+import re
+from bisect import bisect_left
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoold.providers import mixpanel
+from spoold.clock import SystemClock
+from spoold.config import LaneConfig
 from spoold.providers.base import (
     Delivered,
     Encoded,
     HttpReply,
+    HttpRequest,
+    Kind,
+    Option,
+    Outcome,
     Provider,
     ProviderSettings,
     Retry,
@@ -21,17 +33,17 @@ from spoold.providers.base import (
     Stop,
     Unsendable,
 )
-from spoold.providers.http import MAX_REASON_CHARACTERS
+from spoold.providers.http import MAX_REASON_CHARACTERS, HttpTransport, checked_url
 from spoold.record import Event
-from tests.support.events import make_event, make_identify
+from tests.support.events import TIME_MS, make_event, make_identify
+from tests.support.provider_server import ProviderServer, Reply
 
-SECRET = "s3cr3t-k3y-0123456789abcdef"
-PROVIDERS: dict[str, Callable[[], Provider]] = {
-    "mixpanel": lambda: mixpanel.KIND.build(ProviderSettings(mixpanel.KIND.endpoint, SECRET)),
-}
+#: Stands in replies for the credential that is in force.
+SECRET = "S3CR3T-OF-THE-LANE"
 PARTS = 5
-SENT = [b"{}"] * PARTS
-STAMP = Stamp(0, "")
+STAMP = Stamp(TIME_MS, "0123456789abcdef" * 2)
+LATER = Stamp(TIME_MS + 86_400_000, STAMP.batch_id)
+OTHER_BATCH = Stamp(TIME_MS, "f" * 32)
 
 names = st.text(max_size=8)
 values = st.recursive(
@@ -95,16 +107,109 @@ statuses = st.sampled_from([200, 204, 301, 400, 401, 403, 404, 408, 413, 422, 42
 replies = st.builds(HttpReply, statuses, bodies, st.none() | st.floats(0, 4000))
 
 
-@pytest.fixture(params=list(PROVIDERS.values()), ids=list(PROVIDERS), scope="module")
-def provider(request: pytest.FixtureRequest) -> Provider:
-    made: Provider = request.param()
-    return made
+@pytest.fixture(scope="module")
+def provider(kind: Kind, lane_settings: ProviderSettings) -> Provider:
+    return kind.build(lane_settings)
 
 
 def encoded(provider: Provider, event: Event) -> Encoded:
     result = provider.encode(event)
     assert isinstance(result, Encoded)
     return result
+
+
+def parts_of(provider: Provider, route: str, count: int = PARTS) -> list[bytes]:
+    """Records as the provider writes them, for one of its routes."""
+    results = [encoded(provider, event) for event in (make_event(), make_identify())]
+    parts = [part for result in results if result.route == route for part in result.parts] or [b"{}"]
+    return (parts * count)[:count]
+
+
+def read(provider: Provider, route_number: int, reply: HttpReply, secret: str) -> Outcome:
+    route = list(provider.routes)[route_number % len(provider.routes)]
+    body = reply.body.replace(SECRET.encode(), secret.encode())
+    return provider.read_reply(route, parts_of(provider, route), replace(reply, body=body))
+
+
+def plain_body(request: HttpRequest) -> bytes:
+    is_zipped = {name.lower(): value for name, value in request.headers.items()}.get("content-encoding") == "gzip"
+    return gzip.decompress(request.body) if is_zipped else request.body
+
+
+def leaves(value: Any, path: str = "") -> dict[str, Any]:
+    """Each plain value in a JSON value by its path."""
+    if isinstance(value, dict | list):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        return {key: leaf for name, item in inner for key, leaf in leaves(item, f"{path}/{name}").items()}
+    return {path: value}
+
+
+def body_leaves(request: HttpRequest) -> dict[str, Any]:
+    body = plain_body(request)
+    try:
+        return leaves(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        return {"": body}
+
+
+def fits(option: Option, value: object) -> bool:
+    """Whether a lane's table could give ``value``."""
+    if option.type == "string":
+        return isinstance(value, str) and (not option.choices or value in option.choices)
+    if option.type == "integer":
+        low, high = option.bounds or (-math.inf, math.inf)
+        return type(value) is int and low <= value <= high
+    if option.type == "boolean":
+        return isinstance(value, bool)
+    return isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair)
+
+
+def test_the_endpoints_of_a_kind_are_base_urls(kind: Kind) -> None:
+    for url in (*filter(None, [kind.endpoint]), *kind.regions.values()):
+        assert checked_url(url, "endpoint") == url
+    assert kind.endpoint or not kind.regions
+
+
+def test_the_keys_of_a_kind_are_plain_words_that_no_lane_has_anyway(kind: Kind) -> None:
+    taken = {str(field.validation_alias or name) for name, field in LaneConfig.model_fields.items()} - {"api_key"}
+    for name in (*kind.options, kind.credential, *kind.regions):
+        assert re.fullmatch(r"[a-z][a-z0-9_-]*", name)
+    assert not {*kind.options, kind.credential} & taken
+    assert kind.credential not in kind.options
+
+
+def test_the_default_of_an_option_is_a_value_that_it_may_have(kind: Kind) -> None:
+    for name, option in kind.options.items():
+        assert option.default is None or fits(option, option.default), name
+
+
+def test_a_doubt_about_a_credential_is_a_sentence_without_it(kind: Kind, lane_settings: ProviderSettings) -> None:
+    for credential in (lane_settings.credential, "x", "Ünïcode key", "x" * 5_000):
+        doubt = kind.doubt_credential(credential)
+        assert isinstance(doubt, str)
+        assert len(credential) == 1 or credential not in doubt
+
+
+def test_a_kind_that_needs_no_credential_is_built_without_one(kind: Kind, lane_settings: ProviderSettings) -> None:
+    if kind.needs_credential:
+        assert lane_settings.credential
+    else:
+        assert kind.build(replace(lane_settings, credential="")).routes
+
+
+def test_requests_go_to_the_host_that_the_lane_names(kind: Kind, lane_settings: ProviderSettings) -> None:
+    for url in ("http://127.0.0.1:8080/base", lane_settings.endpoint, *kind.regions.values()):
+        provider = kind.build(replace(lane_settings, endpoint=url))
+        for route in provider.routes:
+            request = provider.request(route, parts_of(provider, route), STAMP)
+            assert urlsplit(request.url)[:2] == urlsplit(url)[:2]
+
+
+def test_limits_leave_room_for_an_event(provider: Provider) -> None:
+    assert provider.routes
+    for limits in provider.routes.values():
+        assert limits.max_parts > 0
+        assert limits.max_body_bytes > 0
 
 
 @given(event=events)
@@ -129,6 +234,7 @@ def test_every_part_is_one_json_object_for_a_known_route(provider: Provider, eve
         return
     assert result.parts
     assert result.route in provider.routes
+    assert len(result.parts) <= provider.routes[result.route].max_parts
     assert all(isinstance(orjson.loads(part), dict) for part in result.parts)
 
 
@@ -139,10 +245,48 @@ def test_encoding_leaves_the_event_as_it_was(provider: Provider, event: Event) -
     assert orjson.dumps(event.properties) == before
 
 
-@pytest.mark.parametrize("event", [make_event(), make_identify()], ids=["track", "identify"])
-def test_the_same_parts_make_the_same_request(provider: Provider, event: Event) -> None:
-    route, parts, _in_order = encoded(provider, event)
-    assert provider.request(route, parts, STAMP) == provider.request(route, parts, STAMP)
+def test_the_same_parts_make_the_same_request_at_any_start(
+    provider: Provider, kind: Kind, lane_settings: ProviderSettings
+) -> None:
+    restarted = kind.build(lane_settings)
+    for route in provider.routes:
+        parts = parts_of(provider, route)
+        assert restarted.request(route, parts, STAMP) == provider.request(route, parts, STAMP)
+
+
+def test_a_later_attempt_differs_in_nothing_but_what_tells_its_time(provider: Provider) -> None:
+    for route in provider.routes:
+        told = []
+        for count in (1, PARTS):
+            parts = parts_of(provider, route, count)
+            first, later = (provider.request(route, parts, stamp) for stamp in (STAMP, LATER))
+            assert (later.url, later.headers.keys()) == (first.url, first.headers.keys())
+            before, after = body_leaves(first), body_leaves(later)
+            assert before.keys() == after.keys()
+            told.append({path for path in before if before[path] != after[path]})
+        # Of the request, not of each event: those are frozen.
+        assert told[0] == told[1]
+
+
+def test_a_batch_is_named_only_where_its_events_stay_together(provider: Provider) -> None:
+    for route, limits in provider.routes.items():
+        parts = parts_of(provider, route)
+        is_named = provider.request(route, parts, STAMP) != provider.request(route, parts, OTHER_BATCH)
+        assert is_named == limits.keeps_batches
+
+
+def test_a_request_arrives_as_it_was_made(kind: Kind, lane_settings: ProviderSettings) -> None:
+    transport = HttpTransport(clock=SystemClock(), timeout_seconds=10)
+    with ProviderServer() as server:
+        provider = kind.build(replace(lane_settings, endpoint=server.url))
+        for route in provider.routes:
+            server.script(Reply())
+            request = provider.request(route, parts_of(provider, route), STAMP)
+            assert transport.post(request).status == 200
+            came = server.requests[-1]
+            assert came.body == plain_body(request)
+            assert came.headers.items() >= {name.lower(): value for name, value in request.headers.items()}.items()
+    transport.close()
 
 
 @pytest.mark.parametrize("make", [make_event, make_identify])
@@ -152,54 +296,65 @@ def test_an_event_too_large_for_any_request_is_unsendable(provider: Provider, ma
 
 
 @pytest.mark.parametrize("make", [make_event, make_identify])
-def test_an_event_that_just_fits_makes_a_request_within_the_limit(
+def test_the_largest_event_that_is_taken_makes_a_request_within_the_limit(
     provider: Provider, make: Callable[..., Event]
 ) -> None:
-    route, parts, _in_order = encoded(provider, make(properties={"text": ""}))
-    limit = provider.routes[route].max_body_bytes
-    room = limit - sum(map(len, parts)) - len(parts) - 1
-    route, parts, _in_order = encoded(provider, make(properties={"text": "x" * room}))
-    assert sum(map(len, parts)) + len(parts) + 1 == limit
-    assert isinstance(provider.encode(make(properties={"text": "x" * (room + 1)})), Unsendable)
+    def is_refused(length: int) -> bool:
+        return isinstance(provider.encode(make(properties={"text": "x" * length})), Unsendable)
+
+    limit = max(limits.max_body_bytes for limits in provider.routes.values())
+    largest = bisect_left(range(limit), True, key=is_refused) - 1
+    route, parts, _in_order = encoded(provider, make(properties={"text": "x" * largest}))
+    assert len(plain_body(provider.request(route, parts, STAMP))) <= provider.routes[route].max_body_bytes
 
 
 @settings(max_examples=300)
 @given(route_number=st.integers(0, 9), reply=replies)
-def test_any_reply_has_an_outcome_whose_indexes_are_in_range(
-    provider: Provider, route_number: int, reply: HttpReply
+def test_any_reply_has_an_outcome_whose_indexes_and_waits_make_sense(
+    provider: Provider, lane_settings: ProviderSettings, route_number: int, reply: HttpReply
 ) -> None:
-    route = list(provider.routes)[route_number % len(provider.routes)]
-    outcome = provider.read_reply(route, SENT, reply)
+    outcome = read(provider, route_number, reply, lane_settings.credential)
     assert isinstance(outcome, Delivered | Retry | Split | Stop)
     if isinstance(outcome, Delivered):
         indexes = [part.index for part in outcome.dead] + [part.index for part in outcome.deferred]
         assert all(type(index) is int and 0 <= index < PARTS for index in indexes)
         assert len(set(indexes)) == len(indexes)
+        assert all(0 <= part.after_seconds < math.inf for part in outcome.deferred)
+    if isinstance(outcome, Retry):
+        waits = (outcome.after_seconds or 0.0, outcome.min_seconds, *outcome.extra_jitter_seconds)
+        assert all(0 <= wait < math.inf for wait in waits)
 
 
 @settings(max_examples=300)
 @given(route_number=st.integers(0, 9), reply=replies)
-def test_no_reason_is_empty_long_or_secret(provider: Provider, route_number: int, reply: HttpReply) -> None:
-    route = list(provider.routes)[route_number % len(provider.routes)]
-    outcome = provider.read_reply(route, SENT, reply)
-    reasons = [part.reason for part in outcome.dead] if isinstance(outcome, Delivered) else [outcome.reason]
+def test_no_reason_is_empty_long_or_secret(
+    provider: Provider, lane_settings: ProviderSettings, route_number: int, reply: HttpReply
+) -> None:
+    secret = lane_settings.credential
+    outcome = read(provider, route_number, reply, secret)
+    if isinstance(outcome, Delivered):
+        reasons = [part.reason for part in outcome.dead] + [part.reason for part in outcome.deferred]
+        reasons += filter(None, [outcome.warning])
+    else:
+        reasons = [outcome.reason]
     for reason in reasons:
         assert 0 < len(reason) <= MAX_REASON_CHARACTERS
         assert reason.isprintable()
-        assert SECRET not in reason
+        assert not secret or secret not in reason
 
 
-def test_no_status_but_200_and_400_delivers_without_a_word_about_records(provider: Provider) -> None:
-    body = b'{"code":200,"status":1,"error":null}'
-    for status in {*range(100, 600)} - {200, 400}:
+def test_nothing_is_delivered_by_a_status_that_is_neither_a_success_nor_400(provider: Provider) -> None:
+    body = b'{"code":200,"status":1,"error":null,"success":true}'
+    for status in {*range(100, 600)} - {*range(200, 300), 400}:
         for route in provider.routes:
-            assert not isinstance(provider.read_reply(route, SENT, HttpReply(status, body)), Delivered)
+            outcome = provider.read_reply(route, parts_of(provider, route), HttpReply(status, body))
+            assert not isinstance(outcome, Delivered)
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
 def test_retry_after_is_honoured_on_any_server_error(provider: Provider, status: int) -> None:
     for route in provider.routes:
-        outcome = provider.read_reply(route, SENT, HttpReply(status, b"", 17.0))
+        outcome = provider.read_reply(route, parts_of(provider, route), HttpReply(status, b"", 17.0))
         assert isinstance(outcome, Retry)
         assert outcome.after_seconds == 17.0
 
@@ -207,10 +362,10 @@ def test_retry_after_is_honoured_on_any_server_error(provider: Provider, status:
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 404, 405, 421])
 def test_a_wrong_host_or_path_stops_the_lane(provider: Provider, status: int) -> None:
     for route in provider.routes:
-        assert isinstance(provider.read_reply(route, SENT, HttpReply(status, b"")), Stop)
+        assert isinstance(provider.read_reply(route, parts_of(provider, route), HttpReply(status, b"")), Stop)
 
 
-def test_no_secret_shows_in_a_repr(provider: Provider) -> None:
-    results = [encoded(provider, event) for event in (make_event(), make_identify())]
-    requests = [provider.request(result.route, result.parts, STAMP) for result in results]
-    assert SECRET not in repr([provider, *requests])
+def test_no_secret_shows_in_a_repr(provider: Provider, lane_settings: ProviderSettings) -> None:
+    requests = [provider.request(route, parts_of(provider, route), STAMP) for route in provider.routes]
+    shown = repr([provider, lane_settings, *requests])
+    assert not lane_settings.credential or lane_settings.credential not in shown
