@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from spoolctl.client import Target
+from spoolctl.commands import dead, lanes, replays
 from spoolctl.commands.config import config
+from spoolctl.commands.replay import replay
 from spoolctl.commands.send import identify, send
 from spoolctl.commands.status import status
 from spoolctl.failure import Exit, Failure
@@ -17,7 +19,7 @@ from spoold import __version__
 
 app = typer.Typer(
     name="spoolctl",
-    help="Look into spoold's spool, and send test events.",
+    help="Look into spoold's spool, steer its lanes, send events again.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 nothing matched, 5 refused.",
     no_args_is_help=True,
     add_completion=False,
@@ -28,6 +30,10 @@ app.command()(status)
 app.command()(send)
 app.command()(identify)
 app.command()(config)
+app.command()(replay)
+app.add_typer(lanes.app, name="lanes")
+app.add_typer(dead.app, name="dead")
+app.add_typer(replays.app, name="replays")
 
 
 def _print_version(is_asked: bool) -> None:  # noqa: FBT001 - typer's signature
@@ -49,7 +55,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
-    """Look into spoold's spool, and send test events."""
+    """Look into spoold's spool, steer its lanes, send events again."""
     del version
     context.obj = Target(socket, spool)
 

@@ -1,10 +1,11 @@
 """Talking to the daemon: its admin socket, and its front door."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 from google.rpc import error_details_pb2
@@ -21,9 +22,17 @@ _DEFAULT_ADDRESS = "127.0.0.1:50054"
 #: A wildcard is where to listen, not where to connect.
 _REACHABLE_HOSTS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 #: The http_proxy of a shell is for the web; grpcio would go through it even to this machine.
-_OPTIONS = (("grpc.enable_http_proxy", 0),)
+#: A list of replays with thousands of ids is long, and this machine made it.
+_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
 _NOT_REACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED)
+_ADMIN_REFUSED = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+)
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,44 @@ class Admin:
                 return None
             raise
 
+    def command_lane(self, lane: str, command: str) -> admin_pb2.LaneStatus:
+        """Say ``pause``, ``resume``, ``flush`` or ``accept_dead`` to a lane; returns how it stands then."""
+        request = admin_pb2.CommandLaneRequest(lane=lane, command=command)
+        with self._failures():
+            reply: admin_pb2.LaneStatus = self._stub.CommandLane(request, timeout=_ADMIN_SECONDS)
+            return reply
+
+    def dead(self, lane: str = "", event_id: str = "") -> Iterator[admin_pb2.DeadLetter]:
+        """Dead letters, the oldest first within each lane; of one lane or event where it is named."""
+        return self._stream(self._stub.ListDead(admin_pb2.ListDeadRequest(lane=lane, event_id=event_id)))
+
+    def count(self, selection: admin_pb2.Selection) -> Iterator[admin_pb2.EventCount]:
+        """How many events a selection holds, as the daemon looks through them."""
+        return self._stream(self._stub.CountEvents(selection))
+
+    def start_replay(self, selection: admin_pb2.Selection) -> admin_pb2.Replay:
+        """Send again what a selection holds now."""
+        with self._failures():
+            reply: admin_pb2.Replay = self._stub.StartReplay(selection, timeout=_ADMIN_SECONDS)
+            return reply
+
+    def replays(self) -> list[admin_pb2.Replay]:
+        """Those that run and the last that ended, the newest first."""
+        with self._failures():
+            return list(self._stub.ListReplays(admin_pb2.ListReplaysRequest(), timeout=_ADMIN_SECONDS).replays)
+
+    def cancel_replay(self, replay_id: int) -> admin_pb2.Replay:
+        """End a replay; what was sent stays sent."""
+        with self._failures():
+            request = admin_pb2.CancelReplayRequest(id=replay_id)
+            reply: admin_pb2.Replay = self._stub.CancelReplay(request, timeout=_ADMIN_SECONDS)
+            return reply
+
+    def _stream(self, messages: Iterable[_T]) -> Iterator[_T]:
+        # Without a time limit: how long it takes depends on how much there is.
+        with self._failures():
+            yield from messages
+
     @contextmanager
     def _failures(self) -> Iterator[None]:
         try:
@@ -103,6 +150,8 @@ class Admin:
             code, text = exc.code(), exc.details() or ""
             if code == grpc.StatusCode.NOT_FOUND:
                 raise Failure(Exit.NOTHING, text) from exc
+            if code in _ADMIN_REFUSED:
+                raise Failure(Exit.REFUSED, text) from exc
             if code in _NOT_REACHABLE:
                 raise _unreachable(self._socket, _why_not(self._socket) or text) from exc
             raise Failure(Exit.FAILED, f"spoold answered {code.name}: {text}") from exc

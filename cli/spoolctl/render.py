@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -17,7 +18,7 @@ _PIPED_COLUMNS = 10_000
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 _STATE_STYLES: Mapping[str, str] = {
     "serving": "green", "idle": "green", "sending": "green", "backoff": "yellow", "full": "red", "down": "red",
-    "stopped": "red", "draining": "yellow", "offline": "yellow", "closed": "dim",
+    "stopped": "red", "draining": "yellow", "offline": "yellow", "paused": "yellow", "closed": "dim",
 }  # fmt: skip
 
 _is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: the output is closed
@@ -30,6 +31,29 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emo
 def print_json(value: object) -> None:
     """One JSON value on one line."""
     typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def new_table(*titles: str, right: tuple[str, ...] = ()) -> Table:
+    """A table without lines; the columns named in ``right`` hold numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, justify="right" if title in right else "left", no_wrap=True)
+    return table
+
+
+def format_time(at_ms: int) -> str:
+    """Unix milliseconds as local time, as ``--since`` takes it."""
+    return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def count_of(count: int, thing: str) -> str:
+    """``1 event``, ``2 events``."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def printable(text: str) -> str:
+    """Words of a caller or a provider, without what a terminal would take for a command."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def status_fields(reply: admin_pb2.GetStatusReply) -> dict[str, object]:
@@ -58,7 +82,7 @@ def status_fields(reply: admin_pb2.GetStatusReply) -> dict[str, object]:
             "damaged": reply.spool.damaged,
             "refusing": reply.spool.refusing or None,
         },
-        "lanes": [_lane_fields(lane) for lane in reply.lanes],
+        "lanes": [lane_fields(lane) for lane in reply.lanes],
     }
 
 
@@ -69,10 +93,16 @@ def status_view(reply: admin_pb2.GetStatusReply) -> RenderableType:
         lines.append(Text(f"new events are refused: {reply.spool.refusing}", "bold red"))
     if reply.spool.damaged:
         lines.append(Text(f"damaged records found: {reply.spool.damaged}", "bold red"))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("lane", "state", "pending", "oldest", "delivered", "dead", "failures", "next try"):
-        table.add_column(title, justify="left" if title in ("lane", "state") else "right", no_wrap=True)
-    for lane in reply.lanes:
+    lines += ["", lanes_view(reply.lanes)]
+    lines += [Text(f"{lane.name}: {lane.last_error}", "yellow") for lane in reply.lanes if lane.HasField("last_error")]
+    return Group(*lines)
+
+
+def lanes_view(lanes: Iterable[admin_pb2.LaneStatus]) -> Table:
+    """A lane a line."""
+    numbers = ("pending", "oldest", "delivered", "dead", "failures", "next try")
+    table = new_table("lane", "state", *numbers, right=numbers)
+    for lane in lanes:
         table.add_row(
             lane.name,
             Text(lane.state, _STATE_STYLES.get(lane.state, "")),
@@ -83,9 +113,7 @@ def status_view(reply: admin_pb2.GetStatusReply) -> RenderableType:
             str(lane.failures),
             _age(_optional(lane, "next_attempt_seconds")),
         )
-    lines += ["", table]
-    lines += [Text(f"{lane.name}: {lane.last_error}", "yellow") for lane in reply.lanes if lane.HasField("last_error")]
-    return Group(*lines)
+    return table
 
 
 def config_view(values: list[admin_pb2.ConfigValue]) -> RenderableType:
@@ -114,7 +142,8 @@ def _spool_line(spool: admin_pb2.SpoolStatus) -> Text:
     return Text(f"spool  {spool.accepted} accepted, {waits}, {spool.retained} retained, {_size(spool.bytes)}{limit}")
 
 
-def _lane_fields(lane: admin_pb2.LaneStatus) -> dict[str, object]:
+def lane_fields(lane: admin_pb2.LaneStatus) -> dict[str, object]:
+    """A lane as the JSON object that scripts rely on."""
     return {
         "name": lane.name,
         "kind": lane.kind,
@@ -129,6 +158,7 @@ def _lane_fields(lane: admin_pb2.LaneStatus) -> dict[str, object]:
         "next_attempt_seconds": _optional(lane, "next_attempt_seconds"),
         "last_error": _optional(lane, "last_error"),
         "oldest_pending_seconds": _optional(lane, "oldest_pending_seconds"),
+        "deferred": lane.deferred,
     }
 
 

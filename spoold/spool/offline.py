@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spoold.errors import SpoolUnreadableError
-from spoold.record import DamagedEvent
-from spoold.spool.contract import LaneState, Story
+from spoold.record import DamagedEvent, Event
 from spoold.spool.journal import DATABASE_NAME
 from spoold.spool.reader import Reader, connect_reader
-from spoold.spool.rows import State, load_state
-from spoold.spool.schema import check_readable
+from spoold.spool.rows import State, find_row, load_state
+from spoold.spool.schema import check_readable, shipped_migrations
+from spoold.spool.selecting import view_replay
 from spoold.spool.statements import SQL
 from spoold.spool.store import classify
+from spoold.spool.values import DeadEvent, LaneState, Replay, Story
 
 _BUSY_SECONDS = 10.0
 #: A daemon that starts while its spool is copied spoils the copy; then the log is there and no copy is needed.
@@ -61,6 +62,34 @@ class OfflineSpool:
         """
         event = self._reader.first_after(after)
         return None if event is None or isinstance(event, DamagedEvent) else event.received_at_ms
+
+    def pending(self) -> int:
+        """Events that some lane has not settled, each counted once. Raises as ``received_at_ms`` does."""
+        return self._reader.pending(self.state)
+
+    def oldest_pending_at_ms(self, lane: str) -> int | None:
+        """When the lane's oldest pending event was received (Unix milliseconds), or None. Raises likewise."""
+        row = find_row(self.state.lanes, lane)
+        aside = self._reader.first_deferred(lane) if row.deferred else None
+        ahead = self._reader.first_after(row.front) if row.ahead(self.state.spool) else None
+        return min((event.received_at_ms for event in (aside, ahead) if isinstance(event, Event)), default=None)
+
+    def dead(self, lane: str, *, after: int, max_events: int) -> list[DeadEvent]:
+        """Dead letters of a lane behind a seq, in order, at most 1 000.
+
+        Raises:
+            UnknownLaneError: There is no such lane.
+            SpoolError: SQLite can't read it.
+        """
+        return self._reader.dead(find_row(self.state.lanes, lane).name, after=after, max_events=max_events)
+
+    def find_dead(self, event_id: bytes) -> list[DeadEvent]:
+        """An event's dead letters, by lane. Raises as ``received_at_ms`` does."""
+        return self._reader.find_dead(event_id)
+
+    def replays(self) -> list[Replay]:
+        """Those that run and the last hundred that ended, the newest first."""
+        return [view_replay(row) for row in reversed(self.state.replays.values())]
 
     def find(self, event_id: bytes) -> Story | None:
         """An event by id, with what became of it. Raises as ``received_at_ms`` does."""
@@ -169,6 +198,9 @@ def _load(connection: sqlite3.Connection, file: Path) -> State:
     # One transaction: a daemon may be writing, and the rows belong together.
     connection.execute("BEGIN")
     check_readable(connection)
+    version = connection.execute("SELECT version FROM schema").fetchone()[0]
+    if version < max(shipped_migrations()):
+        raise SpoolUnreadableError(f"{file} has the older format {version}: the daemon's next start brings it up to date")
     if connection.execute(SQL["load_spool"]).fetchone() is None:
         raise SpoolUnreadableError(f"{file} was never finished: the daemon's first start makes it whole")
     state = load_state(connection)

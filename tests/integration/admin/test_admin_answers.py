@@ -6,7 +6,7 @@ import pytest
 from spoold import __version__
 from spoold.api.spoold.admin.v1 import admin_pb2
 from spoold.record import format_uuid
-from spoold.spool.contract import RetryState
+from spoold.spool.values import RetryState
 from tests.integration.admin.conftest import Desk, LaneSight
 from tests.support.clock import FakeClock
 from tests.support.events import make_drafts
@@ -173,4 +173,5 @@ def test_damage_met_while_looking_is_an_answer_too(desk: Desk) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         story(desk, event_id)
 
-    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+    # Not UNAVAILABLE: the daemon is there, and nobody should look for another one.
+    assert caught.value.code() == grpc.StatusCode.INTERNAL

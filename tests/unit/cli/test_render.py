@@ -46,7 +46,7 @@ def test_scripts_get_the_fields_of_the_contract() -> None:
         {
             "name": "mixpanel", "kind": "mixpanel", "state": "idle", "accepted": 120, "pending": 20, "delivered": 100,
             "dead": 0, "filtered": 0, "purged": 0, "failures": 0, "next_attempt_seconds": None, "last_error": None,
-            "oldest_pending_seconds": 3.2,
+            "oldest_pending_seconds": 3.2, "deferred": 0,
         }
     ]  # fmt: skip
 
