@@ -1,127 +1,74 @@
-"""A real HTTP server on 127.0.0.1 that answers as Mixpanel does (providers.md 2), and misbehaves when told to.
+"""A real HTTP server on 127.0.0.1 that answers as the providers do (providers.md 2 to 4), and misbehaves when told to.
 
     with ProviderServer() as server:
-        server.script(Reply(503, {"error": "busy"}), CloseAfterReading())   # the next two requests; then as Mixpanel
+        server.script(Reply(503, {"error": "busy"}), CloseAfterReading())   # the next two requests; then as it should
         ...
         server.wait_until(lambda: server.event_count == 120)
         assert server.events_by_insert_id.keys() == expected
+
+The path says whom a request is for: Mixpanel, Amplitude or Segment.
 
 By itself: ``python -m tests.support.provider_server --port 0`` prints one JSON line with its port, then one per
 request, until SIGTERM.
 """
 
 import argparse
-import base64
-import gzip
 import signal
 import socket
 import socketserver
 import sys
 import threading
-import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from io import BufferedReader
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 
-from tests.support.mixpanel_rules import Json, Refusal, event_refusal, update_refusal
+from tests.support import amplitude_rules, mixpanel_rules
+from tests.support.provider_taken import Rule, Taken
+from tests.support.provider_wire import (
+    Action,
+    CloseAfterReading,
+    CloseBeforeReading,
+    Drip,
+    Hang,
+    Json,
+    Raw,
+    Reply,
+    Request,
+    as_object,
+    decompressed,
+    records_in,
+)
 
-#: Says why a record is refused, or None.
-Rule = Callable[[Json], Refusal | None]
+__all__ = [
+    "Action",
+    "CloseAfterReading",
+    "CloseBeforeReading",
+    "Drip",
+    "Hang",
+    "ProviderServer",
+    "Raw",
+    "Reply",
+    "Request",
+]
 
-MAX_RECORDS = 2000
-#: What Mixpanel's own sample of a 413 names (providers.md 2.4).
-MAX_BODY_BYTES = 2_097_152
-_REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 413: "Request Entity Too Large"}
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A reply with this status; ``body`` is sent as it is when it is bytes, else as JSON."""
-
-    status: int = 200
-    body: object = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def encoded(self) -> bytes:
-        body = self.body if isinstance(self.body, bytes) else orjson.dumps(self.body)
-        lines = [f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'Status')}"]
-        lines += [f"{name}: {value}" for name, value in {"Content-Length": len(body), **self.headers}.items()]
-        return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-@dataclass(frozen=True)
-class Raw:
-    """These bytes instead of a reply, then the connection is closed: a truncated or malformed reply."""
-
-    data: bytes
-
-
-@dataclass(frozen=True)
-class CloseBeforeReading:
-    """Close as soon as the headers have come, the body unread."""
-
-
-@dataclass(frozen=True)
-class CloseAfterReading:
-    """Keep the records, then close without a reply: the sender can't know."""
-
-
-@dataclass(frozen=True)
-class Hang:
-    """Say nothing until ``release`` is set (the server sets it when it stops).
-
-    Then close without having kept anything, or, with ``answers``, answer as Mixpanel.
-    """
-
-    release: threading.Event
-    answers: bool = False
-
-
-@dataclass(frozen=True)
-class Drip:
-    """Send ``head`` at once, then ``byte`` again and again, until the client hangs up or the server stops."""
-
-    head: bytes
-    byte: bytes = b"x"
-    pause_seconds: float = 0.005
-
-
-Action = Reply | Raw | CloseBeforeReading | CloseAfterReading | Hang | Drip
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request as it came.
-
-    Attributes:
-        target: Path with query.
-        body: Decompressed.
-        records: The JSON array; empty when the body is none.
-        status: What was answered; 0 when nothing was.
-    """
-
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
-    records: list[Json]
-    status: int
-
-    @property
-    def path(self) -> str:
-        return self.target.partition("?")[0]
+_ANSWERS: Mapping[str, Callable[[Request, bytes | None, Taken], Reply]] = {
+    "/import": mixpanel_rules.answer,
+    "/engage": mixpanel_rules.answer,
+    "/2/httpapi": amplitude_rules.answer,
+    "/batch": amplitude_rules.answer,
+}
 
 
 class ProviderServer:
     """See the module. All attributes may be read from any thread; ``wait_until`` waits without polling.
 
     Args:
-        token: The project token that is taken.
+        token: The project token, API key or write key that is taken.
         port: 0 for any free one.
         keep: Keep requests and records. False for long loads: only the counts grow.
         on_request: Called for each request after it was answered for, with the lock held.
@@ -135,20 +82,13 @@ class ProviderServer:
         keep: bool = True,
         on_request: Callable[[Request], None] | None = None,
     ) -> None:
-        self.token = token
         self.requests: list[Request] = []
         self.arrived_count = 0  # requests read to the end, answered or not
         self.request_count = 0  # requests dealt with
         self.connection_count = 0
         self.open_count = 0  # connections that are open now
-        self.event_count = 0  # different events taken
-        self.duplicate_count = 0  # events that came again
-        self.changed: list[tuple[Json, Json]] = []  # same $insert_id, other content: breaks I3
-        self.refuse: Rule | None = None
-        self._keep = keep
+        self._taken = Taken(token, keep=keep)
         self._on_request = on_request
-        self._events: dict[str, Json] = {}
-        self._profiles: dict[str, Json] = {}
         self._script: deque[Action] = deque()
         self._always: Action | None = None
         self._held: list[threading.Event] = []
@@ -176,16 +116,45 @@ class ProviderServer:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def token(self) -> str:
+        """The credential that is taken."""
+        return self._taken.token
+
+    @property
+    def refuse(self) -> Rule | None:
+        """A rule of the test beside the provider's own."""
+        return self._taken.refuse
+
+    @refuse.setter
+    def refuse(self, rule: Rule | None) -> None:
+        self._taken.refuse = rule
+
+    @property
+    def event_count(self) -> int:
+        """How many different events were taken."""
+        return self._taken.event_count
+
+    @property
+    def duplicate_count(self) -> int:
+        """How many events came again."""
+        return self._taken.duplicate_count
+
+    @property
+    def changed(self) -> list[tuple[Json, Json]]:
+        """What came again with the same id and other content: breaks I3."""
+        return self._taken.changed
+
+    @property
     def events_by_insert_id(self) -> dict[str, Json]:
         """The events taken, each once."""
         with self._condition:
-            return dict(self._events)
+            return dict(self._taken.events)
 
     @property
     def profiles(self) -> dict[str, Json]:
-        """Properties by distinct id, after all ``$set`` and ``$unset``."""
+        """Properties by user, after all that set and removed some."""
         with self._condition:
-            return {distinct_id: dict(properties) for distinct_id, properties in self._profiles.items()}
+            return {distinct_id: dict(properties) for distinct_id, properties in self._taken.profiles.items()}
 
     def script(self, *actions: Action) -> None:
         """Answer the next requests with these, one each, then normally again."""
@@ -209,7 +178,7 @@ class ProviderServer:
             if not self._condition.wait_for(predicate, timeout_seconds):
                 raise AssertionError(
                     f"not within {timeout_seconds} s: {self.request_count} requests, {self.event_count} events,"
-                    f" {len(self._profiles)} profiles, {self.duplicate_count} duplicates so far"
+                    f" {len(self._taken.profiles)} profiles, {self.duplicate_count} duplicates so far"
                 )
 
     def close(self) -> None:
@@ -253,8 +222,8 @@ class ProviderServer:
         if isinstance(action, Hang):
             self._hold(action.release)
             action = None if action.answers and not self._is_closing.is_set() else action
-        body = _decompressed(raw, headers)
-        request = Request(target, headers, body or b"", _records(body), 0)
+        body = decompressed(raw, headers)
+        request = Request(target, headers, body or b"", records_in(body), 0)
         reply = self._answer(request, action, body)
         if reply is not None:
             connection.wfile.write(reply.encoded())
@@ -274,11 +243,11 @@ class ProviderServer:
             release.wait()
 
     def _answer(self, request: Request, action: Action | None, body: bytes | None) -> Reply | None:
-        """The reply, or None for a fault. Records count as taken only when they are answered as Mixpanel does."""
+        """The reply, or None for a fault. Records count as taken only when they are answered as the provider does."""
         with self._condition:
             reply: Reply | None = None
             if action is None or isinstance(action, CloseAfterReading):
-                reply = self._as_mixpanel(request, body)
+                reply = _answer(request, body, self._taken)
             elif isinstance(action, Reply):
                 reply = action
             is_answered = action is None or isinstance(action, Reply)
@@ -289,7 +258,7 @@ class ProviderServer:
     def _note(self, request: Request) -> None:
         with self._condition:
             self.request_count += 1
-            if self._keep:
+            if self._taken.keep:
                 self.requests.append(request)
             if self._on_request is not None:
                 self._on_request(request)
@@ -302,71 +271,6 @@ class ProviderServer:
             connection.wfile.write(action.head)
             while not self._is_closing.wait(action.pause_seconds):
                 connection.wfile.write(action.byte)
-
-    def _as_mixpanel(self, request: Request, body: bytes | None) -> Reply:  # noqa: PLR0911 - one rule, one return
-        if request.path not in ("/import", "/engage"):
-            return Reply(404, {"error": "no such path", "status": "Not Found"})
-        is_import = request.path == "/import"
-        expected = "Basic " + base64.b64encode(f"{self.token}:".encode()).decode()
-        if is_import and request.headers.get("authorization") != expected:
-            return Reply(401, {"code": 401, "error": "Invalid credentials", "status": "Unauthorized"})
-        if "strict=1" not in request.target:
-            return _bad_request("this server wants strict=1")
-        if body is None or (not is_import and "content-encoding" in request.headers):
-            return _bad_request("content encoding not taken")
-        if len(body) > MAX_BODY_BYTES or len(request.records) > MAX_RECORDS:
-            error = f"request exceeds max limit of {MAX_BODY_BYTES} bytes or {MAX_RECORDS} records"
-            return Reply(413, {"code": 413, "error": error, "status": "Request Entity Too Large"})
-        if not request.records:
-            return _bad_request("the body is no JSON array of objects")
-        return self._take_events(request.records) if is_import else self._take_updates(request.records)
-
-    def _take_events(self, records: list[Json]) -> Reply:
-        failed = []
-        for index, record in enumerate(records):
-            refusal = event_refusal(record) or (self.refuse(record) if self.refuse else None)
-            if refusal is None:
-                self._take_event(record)
-            else:
-                insert_id = _as_object(record.get("properties")).get("$insert_id", "")
-                failed.append({"index": index, "insert_id": insert_id, **refusal._asdict()})
-        count = len(records) - len(failed)
-        if not failed:
-            return Reply(200, {"code": 200, "num_records_imported": count, "status": "OK"})
-        answer = _bad_request("some data points in the request failed validation").body
-        return Reply(400, {**_as_object(answer), "num_records_imported": count, "failed_records": failed})
-
-    def _take_event(self, record: Json) -> None:
-        if not self._keep:
-            self.event_count += 1
-            return
-        insert_id = record["properties"]["$insert_id"]
-        known = self._events.setdefault(insert_id, record)
-        if known is record:
-            self.event_count += 1
-            return
-        self.duplicate_count += 1
-        if known != record:
-            self.changed.append((known, record))
-
-    def _take_updates(self, records: list[Json]) -> Reply:
-        failed = []
-        for index, record in enumerate(records):
-            refusal = update_refusal(record) or (self.refuse(record) if self.refuse else None)
-            if refusal is not None:
-                failed.append({"index": index, **refusal._asdict()})
-            elif record["$token"] == self.token:
-                # A wrong token is not checked (providers.md 2.5): the update is taken and lost.
-                profile = self._profiles.setdefault(record["$distinct_id"], {})
-                profile.update(record.get("$set", {}))
-                for name in record.get("$unset", []):
-                    profile.pop(name, None)
-        count = len(records) - len(failed)
-        if not failed:
-            return Reply(200, {"status": 1, "error": None, "num_good_events": count})
-        error = "some data points in the request failed validation"
-        answer = {"status": int(count > 0), "error": error, "num_good_events": count, "failed_records": failed}
-        return Reply(200, answer)
 
 
 class _TcpServer(socketserver.ThreadingTCPServer):
@@ -428,29 +332,15 @@ def _cut(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_RDWR)
 
 
-def _decompressed(raw: bytes, headers: Mapping[str, str]) -> bytes | None:
-    if headers.get("content-encoding") != "gzip":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (OSError, EOFError, zlib.error):
-        return None
+def _answer(request: Request, body: bytes | None, taken: Taken) -> Reply:
+    answer = _ANSWERS.get(request.path)
+    return answer(request, body, taken) if answer else Reply(404, {"error": "no such path", "status": "Not Found"})
 
 
-def _records(body: bytes | None) -> list[Json]:
-    try:
-        parsed = orjson.loads(body or b"")
-    except orjson.JSONDecodeError:
-        return []
-    return parsed if isinstance(parsed, list) and all(isinstance(item, dict) for item in parsed) else []
-
-
-def _as_object(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _bad_request(error: str) -> Reply:
-    return Reply(400, {"code": 400, "error": error, "status": "Bad Request"})
+def _event_id(record: Json) -> object:
+    """The id by which whoever the record is for knows it again."""
+    properties = as_object(record.get("properties"))
+    return record.get("messageId") or record.get("insert_id") or properties.get("$insert_id")
 
 
 def main() -> None:
@@ -458,16 +348,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--token", default="test-token")
-    parser.add_argument("--ids", action="store_true", help="print the insert ids of each request too")
+    parser.add_argument("--ids", action="store_true", help="print the ids of each request's events too")
     arguments = parser.parse_args()
     # Blocked before the threads start, so that sigwait below gets them.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
 
     def report(request: Request) -> None:
         line: Json = {"path": request.path, "status": request.status, "records": len(request.records)}
-        line |= {"events": server.event_count, "duplicates": server.duplicate_count, "profiles": len(server._profiles)}
-        if arguments.ids and request.path == "/import":
-            line["ids"] = [_as_object(record.get("properties")).get("$insert_id") for record in request.records]
+        line |= {"events": server.event_count, "duplicates": server.duplicate_count, "profiles": len(server.profiles)}
+        if arguments.ids and request.path != "/engage":
+            line["ids"] = [_event_id(record) for record in request.records]
         _print(line)
 
     with ProviderServer(arguments.token, port=arguments.port, on_request=report) as server:
