@@ -219,7 +219,7 @@ def test_a_bad_value_is_refused_with_key_value_reason_and_fix(tmp_path: Path, to
         ("MAX_RETRY_DELAY_MS", "1s000", 'retry.max_delay = "1s000" (environment variable MAX_RETRY_DELAY_MS): must be'),
         ("MAX_RETRY_DELAY_MS", "10", "retry (retry.max_delay from environment variable MAX_RETRY_DELAY_MS): initial"),
         ("MIXPANEL_ENDPOINT", "x", 'endpoint = "x" (environment variable MIXPANEL_ENDPOINT): must be a URL'),
-        ("ANALYTICS_PROVIDER", "amplitude", "'amplitude' is neither available in this version nor a [providers.amp"),
+        ("ANALYTICS_PROVIDER", "posthog", "'posthog' is neither available in this version nor a [providers.posthog"),
         ("ANALYTICS_PROVIDER", ",", "providers (environment variable ANALYTICS_PROVIDER): no provider is named"),
     ],
 )

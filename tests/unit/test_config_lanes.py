@@ -83,10 +83,10 @@ def test_tables_define_the_lanes_and_the_variable_selects(
 @pytest.mark.parametrize(
     ("toml", "reason"),
     [
-        ("[providers.amplitude]", "a kind 'amplitude' is not available in this version; available: mixpanel"),
+        ("[providers.posthog]", "a kind 'posthog' is not available in this version; available: amplitude, mixpanel"),
         (
-            "[providers.crm]\nkind = 'webhook'",
-            'providers.crm.kind = "webhook" (FILE): is not available in this version',
+            "[providers.crm]\nkind = 'posthog'",
+            'providers.crm.kind = "posthog" (FILE): is not available in this version',
         ),
         ("[providers.crm]\nkind = 5", "providers.crm.kind = 5 (FILE): is not available in this version"),
         ("providers.crm = 'x'", "providers.crm (FILE): must be a table: [providers.crm]"),
