@@ -46,7 +46,10 @@ def kind(kind_name: str) -> Kind:
 @pytest.fixture(scope="module")
 def lane_settings(kind: Kind, request: pytest.FixtureRequest) -> ProviderSettings:
     """What a lane of the kind would be built from: defaults, and the lines given with ``--set``."""
-    table: Mapping[str, str] = tomllib.loads("\n".join(request.config.getoption("--set")))
+    try:
+        table: Mapping[str, str] = tomllib.loads("\n".join(request.config.getoption("--set")))
+    except tomllib.TOMLDecodeError as exc:
+        pytest.exit(f"--set: not as it would stand in the lane's table: {exc}", returncode=4)
     unknown = table.keys() - kind.options.keys() - {"endpoint", kind.credential}
     if unknown:
         pytest.exit(f"--set: the kind has no {', '.join(sorted(unknown))}", returncode=4)
