@@ -72,6 +72,10 @@ failed_records = st.lists(
     | values,
     max_size=8,
 )
+#: Amplitude's lists: positions by field, positions, and ids with a rate.
+indexes = st.lists(st.integers(-1, PARTS) | st.integers(0, PARTS).map(str) | numbers, max_size=8)
+by_field = st.dictionaries(st.just(SECRET) | names, indexes | values, max_size=3)
+ids = st.dictionaries(st.just("u-81") | names, numbers, max_size=3) | st.lists(st.just("u-81") | values, max_size=3)
 answers = st.fixed_dictionaries(
     {},
     optional={
@@ -81,6 +85,18 @@ answers = st.fixed_dictionaries(
         "num_records_imported": numbers,
         "num_good_events": numbers,
         "failed_records": failed_records | values,
+        "missing_field": st.just("api_key") | values,
+        "events_ingested": numbers,
+        "events_with_invalid_fields": by_field | values,
+        "events_with_missing_fields": by_field | values,
+        "events_with_invalid_id_lengths": by_field | values,
+        "silenced_events": indexes | values,
+        "throttled_events": indexes | values,
+        "throttled_users": ids | values,
+        "throttled_devices": ids | values,
+        "exceeded_daily_quota_users": ids | values,
+        "exceeded_daily_quota_devices": ids | values,
+        "success": st.booleans() | values,
     },
 )
 #: Random answers seldom fit together; these do, or nearly.
@@ -99,7 +115,7 @@ likely_answers = st.fixed_dictionaries(
 bodies = (
     st.binary(max_size=200)
     | (likely_answers | answers).map(lambda answer: json.dumps(answer).encode())
-    | st.sampled_from([b"", b"1", b"0", b"1e999", b'{"code":1e400}', b"\xff\xfe"])
+    | st.sampled_from([b"", b"1", b"0", b"1e999", b"ok", b'{"code":1e400}', b"\xff\xfe"])
     | st.sampled_from([b"[", b'{"a":', b"9"]).map(lambda deep: deep * 50_000)
     | st.text(max_size=50).map(lambda text: f"<html>{text} {SECRET}</html>".encode())
 )
