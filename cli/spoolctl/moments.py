@@ -24,9 +24,9 @@ def parse_moment(text: str, now_ms: int) -> int:
     """
     text = text.strip()
     if _NUMBER.fullmatch(text):
-        return _unix_ms(float(text))
+        return _unix_ms(text)
     if _DURATION.fullmatch(text):
-        return now_ms - round(parse_duration(text) * 1000)
+        return max(0, now_ms - _duration_ms(text))
     try:
         # Without a zone it is the local time, in summer and in winter.
         return round(datetime.fromisoformat(text).astimezone().timestamp() * 1000)
@@ -34,9 +34,17 @@ def parse_moment(text: str, now_ms: int) -> int:
         raise ValueError(f"{text!r} is no time: {_FORMS}") from None
 
 
-def _unix_ms(seconds: float) -> int:
+def _unix_ms(text: str) -> int:
+    seconds = float(text)
     if seconds >= _MAX_UNIX_SECONDS:
-        raise ValueError(f"{seconds:.0f} can only be milliseconds: divide it by 1000")
+        raise ValueError(f"{text} can only be milliseconds: divide it by 1000")
     if 0 < seconds < _MIN_UNIX_SECONDS:
-        raise ValueError(f"{seconds:.0f} as Unix seconds is before 2001: {_FORMS}")
+        raise ValueError(f"{text} as Unix seconds is before 2001: {_FORMS}")
     return round(seconds * 1000)
+
+
+def _duration_ms(text: str) -> int:
+    try:
+        return round(parse_duration(text) * 1000)
+    except ValueError as exc:
+        raise ValueError(f"{text!r} {exc}") from None

@@ -41,7 +41,7 @@ def list_replays(
 @app.command()
 def cancel(
     context: typer.Context,
-    replay_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The replay's number.")],
+    replay_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The replay's number.")],
 ) -> None:
     """End a replay; what was sent stays sent."""
     target: Target = context.obj
