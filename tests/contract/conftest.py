@@ -16,7 +16,12 @@ SECRET = "whsec_c3Bvb2xkLXMzY3IzdC1rM3ktMDEyMzQ1Njc4OWFiY2RlZg=="
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kind", help="run the provider contract on this installed kind instead of the built-in ones")
+    parser.addoption(
+        "--kind",
+        action="append",
+        default=[],
+        help="run the provider contract on this installed kind instead of the built-in ones; may be repeated",
+    )
     parser.addoption(
         "--set",
         action="append",
@@ -28,8 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kind_name" in metafunc.fixturenames:
-        name = metafunc.config.getoption("--kind")
-        metafunc.parametrize("kind_name", [name] if name else sorted(registry._BUILT_IN), scope="module")
+        names = metafunc.config.getoption("--kind") or sorted(registry._BUILT_IN)
+        metafunc.parametrize("kind_name", names, scope="module")
 
 
 @pytest.fixture(scope="module")
