@@ -8,12 +8,17 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from spoold.errors import ConfigError
-from spoold.providers import amplitude, mixpanel, webhook
+from spoold.providers import amplitude, mixpanel, segment, webhook
 from spoold.providers.base import Kind, Provider, ProviderSettings
 
 ENTRY_POINT_GROUP = "spoold.providers"
 
-_BUILT_IN: Mapping[str, Kind] = {"amplitude": amplitude.KIND, "mixpanel": mixpanel.KIND, "webhook": webhook.KIND}
+_BUILT_IN: Mapping[str, Kind] = {
+    "amplitude": amplitude.KIND,
+    "mixpanel": mixpanel.KIND,
+    "segment": segment.KIND,
+    "webhook": webhook.KIND,
+}
 
 
 class Kinds(Mapping[str, Kind]):

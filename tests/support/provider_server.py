@@ -27,7 +27,7 @@ from typing import Any, Self
 
 import orjson
 
-from tests.support import amplitude_rules, mixpanel_rules
+from tests.support import amplitude_rules, mixpanel_rules, segment_rules
 from tests.support.provider_taken import Rule, Taken
 from tests.support.provider_wire import (
     Action,
@@ -61,6 +61,7 @@ _ANSWERS: Mapping[str, Callable[[Request, bytes | None, Taken], Reply]] = {
     "/engage": mixpanel_rules.answer,
     "/2/httpapi": amplitude_rules.answer,
     "/batch": amplitude_rules.answer,
+    "/v1/batch": segment_rules.answer,
 }
 
 
