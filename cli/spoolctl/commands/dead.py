@@ -9,6 +9,7 @@ from uuid import UUID
 import typer
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from spoolctl.client import Target
 from spoolctl.failure import Exit, Failure
@@ -28,7 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a dead let
 
 
 @dataclass(slots=True)
-class _Group:
+class Group:
     """Dead letters of one lane that have status and reason in common; times in Unix milliseconds."""
 
     count: int
@@ -53,7 +54,7 @@ def list_dead(
             for letter in letters:
                 print_json(dead_fields(letter))
             return
-        groups = _grouped(letters)
+        groups = grouped(letters)
     console.print(dead_view(groups) if groups else "there are no dead letters")
 
 
@@ -100,15 +101,16 @@ def dead_fields(letter: admin_pb2.DeadLetter) -> dict[str, object]:
     }
 
 
-def _grouped(letters: Iterable[admin_pb2.DeadLetter]) -> dict[Key, _Group]:
-    groups: dict[Key, _Group] = {}
+def grouped(letters: Iterable[admin_pb2.DeadLetter]) -> dict[Key, Group]:
+    """Dead letters by lane, status and reason; costs memory for the groups only."""
+    groups: dict[Key, Group] = {}
     for letter in letters:
         key = (letter.lane, letter.status if letter.HasField("status") else None, letter.reason)
         at_ms = letter.dead_at_ms
         group = groups.get(key)
         if group is None:
             example = json.loads(letter.event).get("event_id") or f"seq {letter.seq}"
-            groups[key] = _Group(1, at_ms, at_ms, example)
+            groups[key] = Group(1, at_ms, at_ms, example)
         else:
             group.count += 1
             group.first_at_ms = min(group.first_at_ms, at_ms)
@@ -116,20 +118,16 @@ def _grouped(letters: Iterable[admin_pb2.DeadLetter]) -> dict[Key, _Group]:
     return groups
 
 
-def dead_view(groups: dict[Key, _Group]) -> RenderableType:
-    """A reason a line, the most frequent first."""
-    table = new_table("lane", "events", "status", "first", "last", "for example", right=("events", "status"))
-    table.add_column("reason", overflow="fold", min_width=20)
+def dead_view(groups: dict[Key, Group]) -> RenderableType:
+    """A reason a row, the most frequent first."""
+    table = new_table("lane", "events", "status", right=("events", "status"))
+    # An id must stay whole on a narrow screen, so it stands below the reason and not beside it.
+    table.add_column("reason, when, an example", overflow="fold")
     for (lane, status, reason), group in sorted(groups.items(), key=lambda item: -item[1].count):
-        table.add_row(
-            lane,
-            str(group.count),
-            "-" if status is None else str(status),
-            format_time(group.first_at_ms),
-            format_time(group.last_at_ms),
-            group.example,
-            printable(reason),
-        )
+        first, last = format_time(group.first_at_ms), format_time(group.last_at_ms)
+        when = first if first == last else f"{first} to {last}"
+        what = Text(printable(reason)).append(f"\n{when}\n{group.example}", "dim")
+        table.add_row(lane, str(group.count), "-" if status is None else str(status), what)
     return table
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.text import Text
 
 from spoolctl.client import Admin, Target
 from spoolctl.failure import Exit, Failure
@@ -105,8 +106,8 @@ def replay_fields(replay: admin_pb2.Replay) -> dict[str, object]:
 def replays_view(replays: Iterable[admin_pb2.Replay]) -> RenderableType:
     """A replay a line."""
     numbers = ("done", "sent", "failed", "revived")
-    table = new_table("id", "lane", "state", *numbers, "started", right=("id", *numbers))
-    table.add_column("events", overflow="fold", min_width=20)
+    table = new_table("id", "lane", "state", *numbers, right=("id", *numbers))
+    table.add_column("events, started", overflow="fold")
     for replay in replays:
         table.add_row(
             str(replay.id),
@@ -116,8 +117,7 @@ def replays_view(replays: Iterable[admin_pb2.Replay]) -> RenderableType:
             str(replay.sent),
             str(replay.failed),
             str(replay.revived),
-            format_time(replay.created_at_ms),
-            printable(described(replay.selection)),
+            Text(printable(described(replay.selection))).append(f"\n{format_time(replay.created_at_ms)}", "dim"),
         )
     return table
 
