@@ -171,10 +171,10 @@ class Amplitude:
         }
 
     def _deferrals(self, waits: Mapping[int, float], dead: Container[int], reason: str) -> tuple[Deferral, ...]:
+        # One text for all that wait alike: there may be 2000 of them.
+        reasons = {wait: plain_text(f"{why}: {reason}") for wait, why in _WHY_LATER.items()}
         return tuple(
-            Deferral(index, waits[index], plain_text(f"{_WHY_LATER[waits[index]]}: {reason}"))
-            for index in sorted(waits)
-            if index not in dead
+            Deferral(index, waits[index], reasons[waits[index]]) for index in sorted(waits) if index not in dead
         )
 
     def _read_status(self, reply: HttpReply, fields: Fields) -> Outcome:
