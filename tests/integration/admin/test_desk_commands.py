@@ -14,7 +14,6 @@ from spoold.record import format_uuid
 from spoold.spool.values import DeadLetter, ReplayStep, RetryState
 from tests.integration.admin.conftest import Desk, LaneSight
 from tests.support.events import make_draft, make_drafts
-from tests.support.spools import open_spool
 
 _NOBODYS_ID = "0199c2f0-7a00-7000-8000-00000000002a"
 _SPOOLCTL = str(Path(sys.executable).with_name("spoolctl"))
@@ -274,34 +273,3 @@ def _finish(desk: Desk, failed: int) -> None:
     cursor = desk.opened.lane("mixpanel").cursor
     lease = spool.claim("mixpanel")
     desk.opened.settle(lease, cursor, delivered=0, replay=step, outcome="replay", retry=RetryState())
-
-
-def test_a_spool_at_rest_tells_the_same(state_dir: Path, tmp_path: Path) -> None:
-    with open_spool(state_dir) as opened:
-        for name in ("waits", "stopped", "paused"):
-            opened.spool.open_lane(name, "mixpanel", "earliest")
-        receipts = opened.append(make_drafts(3))
-        opened.settle(opened.spool.claim("waits"), 2, dead=[DeadLetter(2, "too old", 400, 3)])
-        opened.settle(opened.spool.claim("waits"), 2, delivered=0, outcome="retry", retry=RetryState(failures=7))
-        retry = RetryState(failures=1, is_stopped=True, last_error="bad key")
-        for name in ("stopped", "paused"):
-            opened.settle(opened.spool.claim(name), 0, delivered=0, outcome="stop", retry=retry)
-        opened.spool.command("paused", "pause")
-
-    def offline(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        run = spoolctl("--socket", str(tmp_path / "admin.sock"), "--spool", str(state_dir), *arguments)
-        assert run.returncode != 0 or "spoold is not running" in run.stderr
-        return run
-
-    lanes = {lane["name"]: lane for lane in objects(offline("lanes", "list", "--json"))}
-    assert {name: lane["state"] for name, lane in lanes.items()} == {
-        "waits": "backoff", "stopped": "stopped", "paused": "paused",
-    }  # fmt: skip
-    assert "stopped: bad key" in offline("lanes", "list").stdout
-    (letter,) = objects(offline("dead", "list", "--json"))
-    assert (letter["seq"], letter["lane"], letter["reason"]) == (2, "waits", "too old")
-    event_id = format_uuid(receipts[1].event_id)
-    assert objects(offline("dead", "show", event_id, "--json")) == [letter]
-    assert offline("dead", "show", _NOBODYS_ID).returncode == 4
-    assert offline("dead", "list", "--lane", "nope").returncode == 4
-    assert objects(offline("replays", "list", "--json")) == []
