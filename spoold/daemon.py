@@ -23,13 +23,13 @@ from spoold.ingest.server import IngestServer, IngestSettings
 from spoold.log import get_logger
 from spoold.metrics import Metrics
 from spoold.runtime import Loop, ThreadSignal, make_lock
-from spoold.spool.contract import SpoolStats
 from spoold.spool.directory import load_namespace, prepare_directory
 from spoold.spool.housekeeping import Housekeeper
 from spoold.spool.local import LocalSpool
 from spoold.spool.lock import DirectoryLock
 from spoold.spool.space import Space, SpaceLimits
 from spoold.spool.store import Store
+from spoold.spool.values import SpoolStats
 
 #: Calls in flight when everything else is done; each has its commit or its refusal by then.
 _INGEST_GRACE_SECONDS = 1.0

@@ -99,5 +99,13 @@ class UnknownLaneError(SpoolError):
     """No lane has this name."""
 
 
+class LaneClosedError(SpoolError):
+    """The lane is not in the configuration: nothing can be sent through it."""
+
+
+class UnknownReplayError(SpoolError):
+    """No replay has this number."""
+
+
 class LeaseLostError(SpoolError):
     """The lane moved or changed hands since this lease was taken; the work in hand must be dropped."""

@@ -75,7 +75,7 @@ def _check(loaded: LoadedConfig) -> int:
     spool = spool_directory(loaded.config)
     try:
         with open_offline(spool) as offline:
-            print(f"# the spool in {spool} holds {offline.state.pending()} pending events")
+            print(f"# the spool in {spool} holds {offline.pending()} pending events")
     except SpoolUnreadableError as exc:
         print(f"# {exc}")
     except SpoolError as exc:

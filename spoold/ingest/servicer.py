@@ -20,7 +20,8 @@ from spoold.ingest.validation import MAX_DEPTH, Admission, Rules
 from spoold.log import Logger, get_logger
 from spoold.metrics import Metrics
 from spoold.record import Kind, format_uuid
-from spoold.spool.contract import Journal, Receipt
+from spoold.spool.contract import Journal
+from spoold.spool.values import Receipt
 
 SERVICE = "analytics.v1.AnalyticsService"
 

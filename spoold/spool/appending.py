@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from spoold.spool.contract import Receipt
 from spoold.spool.lookup import KEY, find_seq
 from spoold.spool.statements import chunk_bounds, insert_caller_ids, insert_records
 from spoold.spool.transaction import Transaction
+from spoold.spool.values import Receipt
 
 
 @dataclass(frozen=True, slots=True)

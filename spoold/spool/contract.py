@@ -14,196 +14,26 @@ Three small protocols: *Journal* takes events in and reads them, *Lanes* moves e
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Protocol
 
 from spoold.record import DamagedEvent, Draft, Event
-
-Start = Literal["latest", "earliest"]
-
-
-class Receipt(NamedTuple):
-    """Proof that an event is on disk (I1).
-
-    Attributes:
-        seq: Its position in the journal.
-        event_id: Its 16 bytes.
-        duplicate: The id was in the journal already: nothing was appended, the first content wins.
-    """
-
-    seq: int
-    event_id: bytes
-    duplicate: bool
-
-
-class Page(NamedTuple):
-    """A stretch of a lane's way, in order.
-
-    Attributes:
-        events: What stands there.
-        after: The seq from which to read on, and up to which a settlement of the whole page goes.
-        is_end: Nothing more stood behind it when it was read.
-    """
-
-    events: list[Event | DamagedEvent]
-    after: int
-    is_end: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RetryState:
-    """How a lane's attempts stand; survives a restart.
-
-    Attributes:
-        failures: Failed attempts in a row.
-        is_stopped: The provider's last word was that nothing will pass.
-        wait_ms: Length of the wait after the last failure.
-        not_before_ms: Wall clock at which that wait ends. What is left at load is
-            min(wait_ms, not_before_ms - now), so that a clock that jumped delays nothing for long.
-        last_error: For the operator; empty when the last attempt succeeded.
-        last_error_at_ms: Wall clock.
-    """
-
-    failures: int = 0
-    is_stopped: bool = False
-    wait_ms: int = 0
-    not_before_ms: int = 0
-    last_error: str = ""
-    last_error_at_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class LaneState:
-    """One provider's way through the journal.
-
-    The terms of I2 (accepted = delivered + dead + filtered + purged + pending) are counters of this row.
-
-    Attributes:
-        cursor: Everything up to this seq is settled.
-        epoch: Rises with each claim; fences an older owner.
-        is_closed: Not in the configuration: accrues nothing more, keeps what it had pending.
-        missed: Accepted while the lane was closed and still ahead of its cursor; it will jump over them.
-    """
-
-    name: str
-    kind: str
-    cursor: int
-    epoch: int
-    is_closed: bool
-    accepted: int
-    delivered: int
-    dead: int
-    filtered: int
-    purged: int
-    missed: int
-    retry: RetryState
-
-    @property
-    def pending(self) -> int:
-        """Accepted for this lane and not yet settled."""
-        return self.accepted - self.delivered - self.dead - self.filtered - self.purged
-
-
-class Lease(NamedTuple):
-    """The right to settle a lane, until somebody claims it anew."""
-
-    lane: str
-    epoch: int
-
-
-class DeadLetter(NamedTuple):
-    """An event to set aside for good, with the reason.
-
-    Attributes:
-        seq: Which event.
-        reason: ``damaged``, ``unsendable: …`` or the provider's own words.
-        status: HTTP status of the last attempt, or None.
-        attempts: How often it was sent.
-    """
-
-    seq: int
-    reason: str
-    status: int | None
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """One step of a lane: what became of the events in (after, upto].
-
-    ``upto == after`` moves nothing and only records how the attempts stand.
-
-    Attributes:
-        id: Unique per settlement; a repeat is answered with the state and changes nothing.
-        after: The cursor on which this was decided.
-        upto: The new cursor.
-        delivered: How many events the provider took.
-        filtered: How many the lane's filter kept back.
-        dead: The events set aside.
-        retry: How the attempts stand now.
-        outcome: ``delivered``, ``partial``, ``retry``, ``split`` or ``stop``, for the ledger.
-        status: HTTP status, or None when none came back.
-        took_ms: From the first byte sent to the reply understood.
-    """
-
-    id: bytes
-    after: int
-    upto: int
-    delivered: int
-    filtered: int
-    dead: tuple[DeadLetter, ...]
-    retry: RetryState
-    outcome: str
-    status: int | None
-    took_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolStats:
-    """The spool at a glance; costs the same however long the backlog (I8).
-
-    Attributes:
-        accepted: Events ever accepted (a duplicate is not).
-        pending: Events that some lane has not settled.
-        retained: Events kept although every lane has settled them.
-        bytes: Size of the spool's files, WAL and dead letters included.
-        oldest_pending_at_ms: When the oldest pending event was received, or None.
-        refusing: Why appends are refused at this moment (a ``SpoolFullError.reason``), or None.
-        damaged: Records found damaged so far.
-    """
-
-    accepted: int
-    pending: int
-    retained: int
-    duplicates: int
-    bytes: int
-    max_bytes: int
-    wal_bytes: int
-    dead_bytes: int
-    disk_free_bytes: int
-    oldest_pending_at_ms: int | None
-    refusing: str | None
-    damaged: int
-
-
-class LaneStory(NamedTuple):
-    """What became of one event in one lane.
-
-    Attributes:
-        fate: ``pending``, ``settled`` (delivered or filtered), ``dead``, or ``none`` when the lane never had it.
-        reason: Why, where dead.
-    """
-
-    lane: str
-    fate: str
-    reason: str
-
-
-class Story(NamedTuple):
-    """One event, and what became of it in each lane."""
-
-    event: Event | DamagedEvent
-    lanes: list[LaneStory]
+from spoold.spool.values import (
+    Command,
+    DeadEvent,
+    Deferred,
+    LaneState,
+    Lease,
+    Matches,
+    Page,
+    Receipt,
+    Replay,
+    ReplayPage,
+    Selection,
+    Settlement,
+    SpoolStats,
+    Start,
+    Story,
+)
 
 
 class Journal(Protocol):
@@ -264,12 +94,44 @@ class Lanes(Protocol):
         """
         ...
 
-    def oldest_pending_at_ms(self, lane: str) -> int | None:
-        """When the lane's oldest pending event was received (wall clock, Unix milliseconds), or None."""
+    def command(self, lane: str, command: Command) -> LaneState:
+        """Store an operator's word and wake the lane.
+
+        ``pause``: send nothing. ``resume``: send again, a stopped lane at once. ``flush``: everything is due now, no
+        wait is waited out. ``accept_dead``: like ``resume``, and refusals alike are no reason to stop.
+        """
+        ...
+
+    def deferred(self, lane: str) -> list[Deferred]:
+        """The lane's events that stand aside and are pending, by seq. At most some ten thousand."""
+        ...
+
+    def read_deferred(self, lane: str, seqs: Sequence[int]) -> list[Event | DamagedEvent]:
+        """Those events, in the order of their seqs, from the copies that were set aside."""
+        ...
+
+    def next_replay(self, lane: str) -> Replay | None:
+        """The oldest replay of the lane that runs. Costs nothing."""
+        ...
+
+    def read_replay(self, replay_id: int, *, max_events: int) -> "ReplayPage":
+        """The next stretch of a replay."""
+        ...
+
+    def wants_room(self, lane: str) -> bool:
+        """Whether appends are refused for want of room that only this lane's oldest pending events hold."""
+        ...
+
+    def oldest_pending_at_ms(self, lane: str, *, after: int | None = None) -> int | None:
+        """When the lane's oldest pending event was received (wall clock, Unix milliseconds), or None.
+
+        Args:
+            after: Only of those behind this seq, which is not below the cursor.
+        """
         ...
 
     def wait(self, lane: str, min_pending: int, timeout_seconds: float | None) -> None:
-        """Return when the lane has ``min_pending`` events pending, was nudged, or at the timeout."""
+        """Return when the lane has ``min_pending`` events ahead of its cursor, was nudged, or at the timeout."""
         ...
 
     def nudge(self, lane: str) -> None:
@@ -282,6 +144,49 @@ class Desk(Protocol):
 
     def stats(self) -> SpoolStats:
         """The figures of this moment."""
+        ...
+
+    def dead(self, lane: str, *, after: int, max_events: int) -> list[DeadEvent]:
+        """Dead letters of a lane behind a seq, in order, at most 1 000."""
+        ...
+
+    def find_dead(self, event_id: bytes) -> list[DeadEvent]:
+        """An event's dead letters, by lane."""
+        ...
+
+    def matches(self, selection: Selection, after: int | None, *, max_events: int) -> Matches:
+        """Look through the next ``max_events`` (at most 1 000) for what a selection holds.
+
+        Args:
+            after: Where an earlier call ended; None to begin.
+
+        Raises:
+            UnknownLaneError: There is no such lane.
+        """
+        ...
+
+    def start_replay(self, selection: Selection) -> Replay:
+        """Send what the selection holds at this moment to its lane, behind live traffic.
+
+        What the lane still has pending is left to it. A dead letter becomes pending again; anything else changes no
+        counter of the lane.
+
+        Raises:
+            UnknownLaneError: There is no such lane.
+            LaneClosedError: The lane is not in the configuration.
+        """
+        ...
+
+    def replays(self) -> list[Replay]:
+        """Those that run and the last hundred that ended, the newest first."""
+        ...
+
+    def cancel_replay(self, replay_id: int) -> Replay:
+        """End a replay; what was sent stays sent. Idempotent.
+
+        Raises:
+            UnknownReplayError: There is no such replay.
+        """
         ...
 
     def trim(self, max_events: int) -> int:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from spoold.spool.contract import Desk, SpoolStats
+from spoold.spool.contract import Desk
+from spoold.spool.values import SpoolStats
 
 #: Rows forgotten in one commit: about 2 ms of the writer.
 _TRIM_EVENTS = 500

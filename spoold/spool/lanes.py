@@ -1,19 +1,14 @@
 """What moves a lane, each as a function of the writer's transaction."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
 
-from spoold.errors import LeaseLostError, UnknownLaneError
-from spoold.spool.contract import DeadLetter, LaneState, Lease, Settlement, Start
-from spoold.spool.rows import Gap, LaneRow
+from spoold.errors import LaneClosedError, LeaseLostError
+from spoold.spool.aside import check_aside, set_aside
+from spoold.spool.replays import advance_replay
+from spoold.spool.rows import Gap, LaneRow, find_row, read_seqs, write_seqs
 from spoold.spool.statements import SQL
 from spoold.spool.transaction import Transaction
-
-_T = TypeVar("_T")
-
-#: The reason of a dead letter whose record failed its checksum.
-DAMAGED = "damaged"
+from spoold.spool.values import PLANNED, Command, DeadLetter, Deferred, LaneState, Lease, Settlement, Start
 
 
 def open_lane(tx: Transaction, name: str, kind: str, start: Start) -> LaneState:
@@ -67,7 +62,7 @@ def claim(tx: Transaction, name: str) -> Lease:
 
 
 def settle(tx: Transaction, lease: Lease, settlement: Settlement, now_ms: int) -> LaneState:
-    """Cursor, counters, set-aside and ledger, all in this transaction; see the seam."""
+    """Cursor, counters, set-aside, replay and ledger, all in this transaction; see the seam."""
     lane = find_row(tx.lanes, lease.lane)
     if lane.epoch != lease.epoch:
         raise LeaseLostError(f"lane {lane.name} is at epoch {lane.epoch}, not {lease.epoch}")
@@ -75,25 +70,33 @@ def settle(tx: Transaction, lease: Lease, settlement: Settlement, now_ms: int) -
         return lane.state(tx.spool)
     if lane.cursor != settlement.after:
         raise LeaseLostError(f"lane {lane.name} stands at {lane.cursor}, not {settlement.after}")
-    moved = settlement.delivered + settlement.filtered + len(settlement.dead)
-    _check_bounds(tx, lane, settlement, moved)
-    for letter in settlement.dead:
-        _set_aside(tx, lane.name, letter, now_ms)
-    tx.connection.execute(
-        SQL["add_ledger"],
-        (
-            lane.name, settlement.after, settlement.upto, now_ms, settlement.took_ms, settlement.status,
-            settlement.outcome, settlement.delivered, len(settlement.dead), settlement.filtered,
-        ),
-    )  # fmt: skip
+    _check_bounds(tx, lane, settlement)
+    check_aside(tx, lane.name, settlement)
+    moved = set_aside(tx, lane.name, settlement, now_ms)
+    if settlement.replay is not None:
+        moved = moved.plus(advance_replay(tx, settlement.replay, now_ms))
+    delivered = settlement.delivered + len(settlement.released) - settlement.released_filtered
+    filtered = settlement.filtered + settlement.released_filtered
+    if settlement.outcome != PLANNED:
+        tx.connection.execute(
+            SQL["add_ledger"],
+            (
+                lane.name, settlement.after, settlement.upto, now_ms, settlement.took_ms, settlement.status,
+                settlement.outcome, delivered, moved.dead, filtered, settlement.purged,
+            ),
+        )  # fmt: skip
     retry = settlement.retry
+    batches = read_seqs(lane.batches) if settlement.batches is None else settlement.batches
     return tx.save_lane(
         replace(
             lane,
             cursor=settlement.upto,
-            delivered=lane.delivered + settlement.delivered,
-            dead=lane.dead + len(settlement.dead),
-            filtered=lane.filtered + settlement.filtered,
+            delivered=lane.delivered + delivered,
+            dead=lane.dead + moved.dead,
+            filtered=lane.filtered + filtered,
+            purged=lane.purged + settlement.purged,
+            deferred=lane.deferred + moved.deferred,
+            accepts_dead=int(lane.accepts_dead and not delivered),
             failures=retry.failures,
             is_stopped=int(retry.is_stopped),
             wait_ms=retry.wait_ms,
@@ -101,44 +104,41 @@ def settle(tx: Transaction, lease: Lease, settlement: Settlement, now_ms: int) -
             last_error=retry.last_error,
             last_error_at_ms=retry.last_error_at_ms,
             last_settlement=settlement.id,
+            batches=write_seqs(seq for seq in batches if seq > settlement.upto),
         )
     )
 
 
-def find_row(rows: Mapping[str, _T], name: str) -> _T:
-    """What is kept under a lane's name.
+def command(tx: Transaction, name: str, word: Command) -> LaneState:
+    """Store an operator's word; see the seam."""
+    lane = find_row(tx.lanes, name)
+    if lane.is_closed:
+        raise LaneClosedError(f"lane {name} is closed: it is not in the configuration, so nothing can be sent")
+    match word:
+        case "pause":
+            lane = replace(lane, is_paused=1)
+        case "flush":
+            lane = replace(lane, flushes=lane.flushes + 1)
+        case "resume":
+            lane = replace(lane, is_paused=0, flushes=lane.flushes + 1)
+        case "accept_dead":
+            lane = replace(lane, is_paused=0, flushes=lane.flushes + 1, accepts_dead=1)
+    return tx.save_lane(lane)
 
-    Raises:
-        UnknownLaneError: There is none.
-    """
-    lane = rows.get(name)
-    if lane is None:
-        raise UnknownLaneError(f"no lane is named {name!r}; there are: {', '.join(sorted(rows)) or 'none'}")
-    return lane
 
-
-def _check_bounds(tx: Transaction, lane: LaneRow, settlement: Settlement, moved: int) -> None:
+def _check_bounds(tx: Transaction, lane: LaneRow, settlement: Settlement) -> None:
     # A caller's mistake here would lose or count events twice (I2): better no commit at all. These hold whatever the
     # caller thinks, and cost nothing.
-    after, upto, pending = settlement.after, settlement.upto, lane.pending(tx.spool)
+    after, upto, ahead = settlement.after, settlement.upto, lane.ahead(tx.spool)
     end = lane.closed_seq if lane.is_closed else tx.spool.last_seq
-    is_possible = after <= upto <= tx.spool.last_seq and min(settlement.delivered, settlement.filtered) >= 0
-    if not is_possible or moved > (pending if upto > after else 0):
-        raise ValueError(f"lane {lane.name} can't settle {moved} of {pending} pending up to {upto}")
-    if upto >= end and moved != pending:
-        raise ValueError(f"lane {lane.name} would pass {pending} pending events and account for {moved}")
-    dead = {letter.seq for letter in settlement.dead}
-    if len(dead) < len(settlement.dead) or not all(after < seq <= upto for seq in dead):
-        raise ValueError(f"lane {lane.name} can't set aside {sorted(dead)} between {after} and {upto}")
-
-
-def _set_aside(tx: Transaction, lane: str, letter: DeadLetter, now_ms: int) -> None:
-    execute = tx.connection.execute
-    is_new_damage = letter.reason == DAMAGED and execute(SQL["is_known_damaged"], (letter.seq,)).fetchone() is None
-    added = execute(
-        SQL["add_set_aside"], (lane, letter.reason, letter.status, letter.attempts, now_ms, letter.seq)
-    ).rowcount
-    if added != 1:
-        raise ValueError(f"lane {lane} can't set aside event {letter.seq}: it is not in the journal")
-    size = execute(SQL["set_aside_bytes"], (lane, letter.seq)).fetchone()[0]
-    tx.spool = tx.spool._replace(dead_bytes=tx.spool.dead_bytes + size, damaged=tx.spool.damaged + int(is_new_damage))
+    numbers = (settlement.delivered, settlement.filtered, settlement.purged)
+    fates: list[DeadLetter | Deferred] = [*settlement.dead, *settlement.deferred]
+    aside = [fate.seq for fate in fates if fate.seq > after]
+    moved = sum(numbers) + len(aside)
+    is_possible = after <= upto <= tx.spool.last_seq and min(numbers) >= 0
+    if not is_possible or moved > (ahead if upto > after else 0):
+        raise ValueError(f"lane {lane.name} can't settle {moved} of {ahead} pending up to {upto}")
+    if upto >= end and moved != ahead:
+        raise ValueError(f"lane {lane.name} would pass {ahead} pending events and account for {moved}")
+    if any(seq > upto for seq in aside):
+        raise ValueError(f"lane {lane.name} can't set aside {sorted(aside)} between {after} and {upto}")

@@ -13,19 +13,37 @@ from typing import Protocol, TypeVar, cast
 
 from spoold.clock import Clock, Entropy
 from spoold.errors import SpoolClosedError, SpoolCorruptError, SpoolError, SpoolFailedError, SpoolFullError
-from spoold.record import DamagedEvent, Draft, encode_record
+from spoold.record import DamagedEvent, Draft, Event, encode_record
 from spoold.spool import lanes
 from spoold.spool.appending import Append
-from spoold.spool.contract import LaneState, Lease, Page, Receipt, Settlement, SpoolStats, Start, Story
 from spoold.spool.group_commit import CommitObserver, GroupCommit
 from spoold.spool.ids import IdMaker
 from spoold.spool.journal import DATABASE_NAME
 from spoold.spool.reader import Reader
+from spoold.spool.replays import cancel_replay, find_replay, start_replay
 from spoold.spool.retention import trim
-from spoold.spool.rows import State
+from spoold.spool.rows import RUNNING, State, find_row
+from spoold.spool.selecting import view_replay
 from spoold.spool.space import Space
 from spoold.spool.store import Store
 from spoold.spool.transaction import Transaction
+from spoold.spool.values import (
+    Command,
+    DeadEvent,
+    Deferred,
+    LaneState,
+    Lease,
+    Matches,
+    Page,
+    Receipt,
+    Replay,
+    ReplayPage,
+    Selection,
+    Settlement,
+    SpoolStats,
+    Start,
+    Story,
+)
 
 #: What may wait for one commit; a disk that hangs must not become a memory that grows.
 MAX_WAITING_BYTES = 64 * 1024 * 1024
@@ -124,7 +142,7 @@ class LocalSpool:
 
     def read(self, lane: str, after: int, *, max_events: int, max_bytes: int) -> Page:
         """See the seam."""
-        row = lanes.find_row(self._store.state.lanes, lane)
+        row = find_row(self._store.state.lanes, lane)
         return self._reader.page(row, after, max_events=max_events, max_bytes=max_bytes)
 
     def find(self, event_id: bytes) -> Story | None:
@@ -153,30 +171,98 @@ class LocalSpool:
         """See the seam."""
         return self._write(lambda tx: lanes.settle(tx, lease, settlement, self._clock.wall_ms()))
 
-    def oldest_pending_at_ms(self, lane: str) -> int | None:
+    def command(self, lane: str, command: Command) -> LaneState:
+        """See the seam."""
+        state: LaneState = self._write(lambda tx: lanes.command(tx, lane, command))
+        self.nudge(lane)
+        return state
+
+    def deferred(self, lane: str) -> list[Deferred]:
+        """See the seam."""
+        return self._reader.deferred(lane)
+
+    def read_deferred(self, lane: str, seqs: Sequence[int]) -> list[Event | DamagedEvent]:
+        """See the seam."""
+        return self._reader.read_deferred(lane, seqs)
+
+    def next_replay(self, lane: str) -> Replay | None:
+        """See the seam."""
+        replays = self._store.state.replays.values()
+        return next((view_replay(row) for row in replays if row.lane == lane and row.state == RUNNING), None)
+
+    def read_replay(self, replay_id: int, *, max_events: int) -> ReplayPage:
         """See the seam."""
         state = self._store.state
-        row = lanes.find_row(state.lanes, lane)
-        return self._received_at_ms(row.front) if row.pending(state.spool) else None
+        replay = find_replay(state.replays, replay_id)
+        return self._reader.replay_page(replay, find_row(state.lanes, replay.lane), max_events)
+
+    def wants_room(self, lane: str) -> bool:
+        """See the seam."""
+        state = self._store.state
+        row = find_row(state.lanes, lane)
+        is_in_the_way = row.ahead(state.spool) > 0 and row.front == state.settled_seq()
+        # What is settled goes first; it is on its way while there is some.
+        if not is_in_the_way or state.retained():
+            return False
+        return self._space.standing_refusal(self._store.used_bytes()) is not None
+
+    def oldest_pending_at_ms(self, lane: str, *, after: int | None = None) -> int | None:
+        """See the seam."""
+        state = self._store.state
+        row = find_row(state.lanes, lane)
+        if after is not None:
+            return self._received_after(row.front_of(after))
+        aside = self._reader.first_deferred(lane) if row.deferred else None
+        times = [_received_at_ms(aside), self._received_after(row.front) if row.ahead(state.spool) else None]
+        return min((time_ms for time_ms in times if time_ms is not None), default=None)
 
     def wait(self, lane: str, min_pending: int, timeout_seconds: float | None) -> None:
         """See the seam."""
-        wait = lanes.find_row(self._waits, lane)
+        wait = find_row(self._waits, lane)
         # Set before the check: a commit in between is seen by one of the two.
         wait.min_pending = min_pending
         state = self._store.state
-        if lanes.find_row(state.lanes, lane).pending(state.spool) < min_pending:
+        if find_row(state.lanes, lane).ahead(state.spool) < min_pending:
             wait.signal.wait(timeout_seconds)
         wait.min_pending = _NEVER
 
     def nudge(self, lane: str) -> None:
         """See the seam."""
-        lanes.find_row(self._waits, lane).signal.set()
+        find_row(self._waits, lane).signal.set()
+
+    def dead(self, lane: str, *, after: int, max_events: int) -> list[DeadEvent]:
+        """See the seam."""
+        return self._reader.dead(find_row(self._store.state.lanes, lane).name, after=after, max_events=max_events)
+
+    def find_dead(self, event_id: bytes) -> list[DeadEvent]:
+        """See the seam."""
+        return self._reader.find_dead(event_id)
+
+    def matches(self, selection: Selection, after: int | None, *, max_events: int) -> Matches:
+        """See the seam."""
+        return self._reader.matches(selection, self._store.state, after, max_events)
+
+    def start_replay(self, selection: Selection) -> Replay:
+        """See the seam."""
+        state = self._store.state
+        scope = self._reader.scope(selection, find_row(state.lanes, selection.lane), state)
+        now_ms = self._clock.wall_ms()
+        row = self._write(lambda tx: start_replay(tx, find_row(tx.lanes, selection.lane), selection, scope, now_ms))
+        self.nudge(selection.lane)
+        return view_replay(row)
+
+    def replays(self) -> list[Replay]:
+        """See the seam."""
+        return [view_replay(row) for row in reversed(self._store.state.replays.values())]
+
+    def cancel_replay(self, replay_id: int) -> Replay:
+        """See the seam."""
+        return view_replay(self._write(lambda tx: cancel_replay(tx, replay_id, self._clock.wall_ms())))
 
     def stats(self) -> SpoolStats:
         """See the seam."""
         state = self._store.state
-        pending = state.pending()
+        pending = self._reader.pending(state)
         used_bytes = self._store.used_bytes()
         refusal = self._space.standing_refusal(used_bytes)
         return SpoolStats(
@@ -189,7 +275,7 @@ class LocalSpool:
             wal_bytes=self._store.wal_bytes(),
             dead_bytes=state.spool.dead_bytes,
             disk_free_bytes=self._space.disk_free_bytes(),
-            oldest_pending_at_ms=self._received_at_ms(state.settled_seq()) if pending else None,
+            oldest_pending_at_ms=self._oldest_pending_at_ms(state) if pending else None,
             refusing=None if refusal is None else refusal.reason,
             damaged=state.spool.damaged,
         )
@@ -228,16 +314,19 @@ class LocalSpool:
         """Wake the lanes whose threshold was crossed (writer's thread)."""
         self._observer.committed(state, seconds=seconds, events=events)
         for lane, wait in self._waits.items():
-            if wait.min_pending != _NEVER and state.lanes[lane].pending(state.spool) >= wait.min_pending:
+            if wait.min_pending != _NEVER and state.lanes[lane].ahead(state.spool) >= wait.min_pending:
                 wait.signal.set()
 
     def checkpointed(self, seconds: float) -> None:
         """Pass it on (writer's thread)."""
         self._observer.checkpointed(seconds)
 
-    def _received_at_ms(self, after: int) -> int | None:
-        event = self._reader.first_after(after)
-        return None if event is None or isinstance(event, DamagedEvent) else event.received_at_ms
+    def _oldest_pending_at_ms(self, state: State) -> int | None:
+        times = [self.oldest_pending_at_ms(name) for name in state.lanes]
+        return min((time_ms for time_ms in times if time_ms is not None), default=None)
+
+    def _received_after(self, seq: int) -> int | None:
+        return _received_at_ms(self._reader.first_after(seq))
 
     def _write(self, work: Callable[[Transaction], _T]) -> _T:
         return cast("_T", self._finish(self.commits.submit_write(work)))
@@ -246,6 +335,10 @@ class LocalSpool:
         if self._drive is not None:
             self._drive()
         return future.result()
+
+
+def _received_at_ms(event: Event | DamagedEvent | None) -> int | None:
+    return event.received_at_ms if isinstance(event, Event) else None
 
 
 def _vacuum(store: Store) -> None:

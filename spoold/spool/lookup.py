@@ -23,23 +23,32 @@ def find_seq(connection: sqlite3.Connection, event_id: bytes, id_tag: bytes) -> 
     return None
 
 
-def _find_by_time(connection: sqlite3.Connection, event_id: bytes) -> int | None:
+def find_first_from(connection: sqlite3.Connection, time_ms: int) -> int:
+    """The first seq whose time (hybrid clock, Unix milliseconds) is not below ``time_ms``; one behind the last if none.
+
+    The journal must not be empty.
+    """
     low, high = connection.execute(SQL["seq_bounds"]).fetchone()
-    if low is None:
-        return None
-    wanted = time_in_id(event_id) / 1000
-    # The first row whose time is not below the wanted one lies in [low, high + 1].
+    # It lies in [low, high + 1].
     high += 1
     while low < high:
         middle = (low + high) // 2
         seq, stamp = connection.execute(SQL["first_time_from"], (middle,)).fetchone()
-        if stamp < wanted:
+        if stamp < time_ms / 1000:
             low = seq + 1
         else:
             high = middle
+    return int(low)
+
+
+def _find_by_time(connection: sqlite3.Connection, event_id: bytes) -> int | None:
+    if connection.execute(SQL["seq_bounds"]).fetchone()[0] is None:
+        return None
+    time_ms = time_in_id(event_id)
+    low = find_first_from(connection, time_ms)
     while rows := connection.execute(SQL["ids_from"], (low, _SCAN_ROWS)).fetchall():
         for seq, stamp, stored_id in rows:
-            if stamp > wanted:
+            if stamp > time_ms / 1000:
                 return None
             if stored_id == event_id:
                 return int(seq)

@@ -200,7 +200,9 @@ def _load(connection: sqlite3.Connection, file: Path) -> State:
     check_readable(connection)
     version = connection.execute("SELECT version FROM schema").fetchone()[0]
     if version < max(shipped_migrations()):
-        raise SpoolUnreadableError(f"{file} has the older format {version}: the daemon's next start brings it up to date")
+        raise SpoolUnreadableError(
+            f"{file} has the older format {version}: the daemon's next start brings it up to date"
+        )
     if connection.execute(SQL["load_spool"]).fetchone() is None:
         raise SpoolUnreadableError(f"{file} was never finished: the daemon's first start makes it whole")
     state = load_state(connection)

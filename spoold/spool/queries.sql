@@ -15,14 +15,14 @@ WHERE id = 1;
 -- name: load_lanes
 SELECT name, kind, is_closed, epoch, opened_seq, cursor, opened_at, closed_seq, accrued, delivered, dead, filtered, purged,
     failures, is_stopped, wait_ms, not_before_ms, last_error, last_error_at_ms, last_settlement, base_delivered, base_dead,
-    base_filtered
+    base_filtered, is_paused, accepts_dead, flushes, deferred, base_purged, batches
 FROM lane ORDER BY name;
 
 -- name: save_lane
 INSERT OR REPLACE INTO lane (name, kind, is_closed, epoch, opened_seq, cursor, opened_at, closed_seq, accrued, delivered, dead,
     filtered, purged, failures, is_stopped, wait_ms, not_before_ms, last_error, last_error_at_ms, last_settlement,
-    base_delivered, base_dead, base_filtered)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    base_delivered, base_dead, base_filtered, is_paused, accepts_dead, flushes, deferred, base_purged, batches)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: load_gaps
 SELECT lane, after, upto, events, opened_at FROM lane_gap ORDER BY lane, after;
@@ -40,6 +40,9 @@ SELECT seq FROM caller_id WHERE key = ?;
 
 -- name: record_id
 SELECT substr(data, 3, 16) FROM queue_journal WHERE _id = ?;
+
+-- name: has_record
+SELECT 1 FROM queue_journal WHERE _id = ?;
 
 -- name: record
 SELECT data FROM queue_journal WHERE _id = ?;
@@ -68,22 +71,84 @@ SELECT group_concat(hex(data)) FROM (
     SELECT data FROM queue_journal WHERE _id > ? AND _id <= ? ORDER BY _id
 );
 
--- name: add_set_aside
+-- name: add_dead
 INSERT INTO set_aside (lane, seq, kind, record, reason, status, attempts, set_aside_at_ms, not_before_ms)
 SELECT ?, _id, 'dead', data, ?, ?, ?, ?, 0 FROM queue_journal WHERE _id = ?;
 
--- name: set_aside_bytes
-SELECT length(record) FROM set_aside WHERE lane = ? AND seq = ?;
+-- name: add_deferred
+INSERT INTO set_aside (lane, seq, kind, record, reason, status, attempts, set_aside_at_ms, not_before_ms, wait_ms, failures)
+SELECT ?, _id, 'deferred', data, ?, ?, ?, ?, ?, ?, ? FROM queue_journal WHERE _id = ?;
+
+-- name: bury_deferred
+UPDATE set_aside SET kind = 'dead', reason = ?, status = ?, attempts = ?, set_aside_at_ms = ?, not_before_ms = 0, wait_ms = 0
+WHERE lane = ? AND seq = ? AND kind = 'deferred';
+
+-- name: defer_again
+UPDATE set_aside SET kind = 'deferred', reason = ?, status = ?, attempts = ?, not_before_ms = ?, wait_ms = ?, failures = ?
+WHERE lane = ? AND seq = ?;
+
+-- name: revive_dead
+UPDATE set_aside SET kind = 'deferred', not_before_ms = ?, wait_ms = 0, failures = 0
+WHERE lane = ? AND seq = ? AND kind = 'dead';
+
+-- name: release_deferred
+DELETE FROM set_aside WHERE lane = ? AND seq = ? AND kind = 'deferred';
+
+-- name: aside
+SELECT kind, length(record) FROM set_aside WHERE lane = ? AND seq = ?;
+
+-- name: asides_between
+SELECT seq, kind FROM set_aside WHERE lane = ? AND seq > ? AND seq <= ?;
+
+-- name: deferred
+SELECT seq, wait_ms, not_before_ms, attempts, failures, reason, status FROM set_aside
+WHERE lane = ? AND kind = 'deferred' ORDER BY seq;
+
+-- name: aside_record
+SELECT record FROM set_aside WHERE lane = ? AND seq = ?;
+
+-- name: first_deferred
+SELECT seq, record FROM set_aside WHERE lane = ? AND kind = 'deferred' ORDER BY seq LIMIT 1;
+
+-- name: count_deferred
+SELECT count(DISTINCT seq) FROM set_aside WHERE kind = 'deferred' AND seq <= ?;
+
+-- name: dead_page
+SELECT seq, record, status, reason, attempts, set_aside_at_ms FROM set_aside
+WHERE lane = ? AND kind = 'dead' AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+
+-- name: last_dead
+SELECT max(seq) FROM set_aside WHERE lane = ? AND kind = 'dead';
+
+-- name: dead_with_id
+SELECT lane, seq, record, status, reason, attempts, set_aside_at_ms FROM set_aside
+WHERE kind = 'dead' AND substr(record, 3, 16) = ? ORDER BY lane, seq;
+
+-- name: records_after
+SELECT _id, data FROM queue_journal WHERE _id > ? AND _id <= ? ORDER BY _id LIMIT ?;
+
+-- name: load_replays
+SELECT id, lane, is_dead, selection, seqs, start, upto, lane_cursor, cursor, state, sent, failed, revived, created_at_ms,
+    finished_at_ms
+FROM replay ORDER BY id;
+
+-- name: save_replay
+INSERT OR REPLACE INTO replay (id, lane, is_dead, selection, seqs, start, upto, lane_cursor, cursor, state, sent, failed, revived,
+    created_at_ms, finished_at_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: delete_replay
+DELETE FROM replay WHERE id = ?;
 
 -- name: is_known_damaged
 SELECT 1 FROM set_aside WHERE seq = ? AND reason = 'damaged' LIMIT 1;
 
 -- name: set_aside_reason
-SELECT reason FROM set_aside WHERE lane = ? AND seq = ? AND kind = 'dead';
+SELECT kind, reason FROM set_aside WHERE lane = ? AND seq = ?;
 
 -- name: add_ledger
-INSERT INTO ledger (lane, after, upto, at_ms, took_ms, status, outcome, delivered, dead, filtered)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO ledger (lane, after, upto, at_ms, took_ms, status, outcome, delivered, dead, filtered, purged)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: trim_candidates
 -- Only the oldest few are looked at: the cost must not grow with the backlog.
@@ -97,7 +162,7 @@ DELETE FROM caller_id WHERE (key, seq) IN (SELECT substr(data, 3, 8), _id FROM q
 DELETE FROM queue_journal WHERE _id <= ?;
 
 -- name: folded_ledger
-SELECT lane, sum(delivered), sum(dead), sum(filtered) FROM ledger WHERE upto <= ? GROUP BY lane;
+SELECT lane, sum(delivered), sum(dead), sum(filtered), sum(purged) FROM ledger WHERE upto <= ? GROUP BY lane;
 
 -- name: trim_ledger
 DELETE FROM ledger WHERE upto <= ?;

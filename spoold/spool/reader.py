@@ -2,16 +2,24 @@
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from spoold.record import DamagedEvent, Event, read_record
-from spoold.spool.contract import LaneStory, Page, Story
 from spoold.spool.lookup import find_seq
-from spoold.spool.rows import LaneRow, State
+from spoold.spool.rows import LaneRow, ReplayRow, State, find_row, pending_events
+from spoold.spool.selecting import (
+    Scope,
+    Search,
+    dead_page,
+    dead_with_id,
+    find_replay_page,
+    find_scope,
+)
 from spoold.spool.statements import SQL
 from spoold.spool.store import classify
+from spoold.spool.values import DeadEvent, Deferred, LaneStory, Matches, Page, ReplayPage, Selection, Story
 
 MAX_PAGE_EVENTS = 1000
 _NO_BOUND = 2**63 - 1
@@ -83,6 +91,55 @@ class Reader:
             lanes = [_lane_story(connection, state.lanes[name], seq) for name in sorted(state.lanes)]
         return Story(read_record(seq, row[0]), lanes)
 
+    def first_deferred(self, lane: str) -> Event | DamagedEvent | None:
+        """The lane's oldest event that stands aside and is pending."""
+        with self._connection() as connection:
+            row = connection.execute(SQL["first_deferred"], (lane,)).fetchone()
+        return None if row is None else read_record(*row)
+
+    def deferred(self, lane: str) -> list[Deferred]:
+        """See the seam."""
+        with self._connection() as connection:
+            return [Deferred(*row) for row in connection.execute(SQL["deferred"], (lane,))]
+
+    def read_deferred(self, lane: str, seqs: Sequence[int]) -> list[Event | DamagedEvent]:
+        """See the seam."""
+        with self._connection() as connection:
+            rows = [(seq, connection.execute(SQL["aside_record"], (lane, seq)).fetchone()) for seq in sorted(seqs)]
+        return [read_record(seq, row[0]) for seq, row in rows if row is not None]
+
+    def pending(self, state: State) -> int:
+        """Events that some lane has not settled, each counted once."""
+        with self._connection() as connection:
+            return pending_events(connection, state)
+
+    def scope(self, selection: Selection, lane: LaneRow, state: State) -> Scope:
+        """Where to look for what ``selection`` holds now."""
+        with self._connection() as connection:
+            return find_scope(connection, selection, lane, state)
+
+    def matches(self, selection: Selection, state: State, after: int | None, max_events: int) -> Matches:
+        """See the seam."""
+        lane = find_row(state.lanes, selection.lane)
+        with self._connection() as connection:
+            scope = find_scope(connection, selection, lane, state)
+            return Search(connection, selection, scope, lane).matches(after, max_events)
+
+    def replay_page(self, replay: ReplayRow, lane: LaneRow, max_events: int) -> ReplayPage:
+        """See the seam."""
+        with self._connection() as connection:
+            return find_replay_page(connection, replay, lane, max_events)
+
+    def dead(self, lane: str, *, after: int, max_events: int) -> list[DeadEvent]:
+        """See the seam."""
+        with self._connection() as connection:
+            return dead_page(connection, lane, after, max_events)
+
+    def find_dead(self, event_id: bytes) -> list[DeadEvent]:
+        """See the seam."""
+        with self._connection() as connection:
+            return dead_with_id(connection, event_id)
+
     def close(self) -> None:
         """Close what is idle; nothing may be reading."""
         while self._idle:
@@ -113,10 +170,12 @@ def _fitting(sizes: str, max_bytes: int) -> tuple[list[int], bool]:
 
 
 def _lane_story(connection: sqlite3.Connection, lane: LaneRow, seq: int) -> LaneStory:
-    is_in_gap = any(gap.after < seq <= gap.upto for gap in lane.gaps)
-    if seq <= lane.opened_seq or is_in_gap or (lane.is_closed and seq > lane.closed_seq):
+    if seq <= lane.opened_seq or lane.is_missed(seq) or (lane.is_closed and seq > lane.closed_seq):
         return LaneStory(lane.name, "none", "")
     if seq > lane.cursor:
         return LaneStory(lane.name, "pending", "")
     row = connection.execute(SQL["set_aside_reason"], (lane.name, seq)).fetchone()
-    return LaneStory(lane.name, "settled", "") if row is None else LaneStory(lane.name, "dead", row[0])
+    if row is None:
+        return LaneStory(lane.name, "settled", "")
+    kind, reason = row
+    return LaneStory(lane.name, "dead" if kind == "dead" else "pending", reason)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from spoold.spool.rows import State
+from spoold.spool.rows import RUNNING, State
 from spoold.spool.statements import SQL
 from spoold.spool.transaction import Transaction
 
@@ -20,14 +20,18 @@ def trim(tx: Transaction, max_events: int, *, older_than_ms: int | None) -> int:
         How many events were forgotten.
     """
     execute = tx.connection.execute
-    settled_seq = State(tx.spool, tx.lanes).settled_seq()
+    settled_seq = State(tx.spool, tx.lanes, tx.replays).settled_seq()
+    if older_than_ms is not None:
+        # What a replay has still to send outlives its retention, but not a full disk.
+        running = (replay for replay in tx.replays.values() if replay.state == RUNNING and not replay.is_dead)
+        settled_seq = min([settled_seq, *(replay.cursor for replay in running)])
     before = _FOREVER if older_than_ms is None else older_than_ms / 1000
     upto, count = execute(SQL["trim_candidates"], (max_events, settled_seq, before)).fetchone()
     if not count:
         return 0
     execute(SQL["trim_caller_ids"], (upto,))
     execute(SQL["trim_journal"], (upto,))
-    for lane, delivered, dead, filtered in execute(SQL["folded_ledger"], (upto,)).fetchall():
+    for lane, delivered, dead, filtered, purged in execute(SQL["folded_ledger"], (upto,)).fetchall():
         row = tx.lanes[lane]
         tx.save_lane(
             replace(
@@ -35,6 +39,7 @@ def trim(tx: Transaction, max_events: int, *, older_than_ms: int | None) -> int:
                 base_delivered=row.base_delivered + delivered,
                 base_dead=row.base_dead + dead,
                 base_filtered=row.base_filtered + filtered,
+                base_purged=row.base_purged + purged,
             )
         )
     execute(SQL["trim_ledger"], (upto,))

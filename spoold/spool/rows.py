@@ -1,12 +1,18 @@
 """The spool's state as values: one spool row and one row a lane, read once and kept in step with the commits."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from spoold.spool.contract import LaneState, RetryState
+from spoold.errors import UnknownLaneError
 from spoold.spool.statements import SQL
+from spoold.spool.values import LaneState, RetryState
+
+_T = TypeVar("_T")
+
+#: The state of a replay that is not over.
+RUNNING = "running"
 
 
 class SpoolRow(NamedTuple):
@@ -38,6 +44,26 @@ class Gap(NamedTuple):
     opened_at: int
 
 
+class ReplayRow(NamedTuple):
+    """The table ``replay``, the values for ``save_replay``: see the migration for each column."""
+
+    id: int
+    lane: str
+    is_dead: int
+    selection: str
+    seqs: str
+    start: int
+    upto: int
+    lane_cursor: int
+    cursor: int
+    state: str
+    sent: int
+    failed: int
+    revived: int
+    created_at_ms: int
+    finished_at_ms: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class LaneRow:
     """The table ``lane``, column by column, and the lane's gaps in order."""
@@ -65,6 +91,12 @@ class LaneRow:
     base_delivered: int = 0
     base_dead: int = 0
     base_filtered: int = 0
+    is_paused: int = 0
+    accepts_dead: int = 0
+    flushes: int = 0
+    deferred: int = 0
+    base_purged: int = 0
+    batches: str = ""
     gaps: tuple[Gap, ...] = field(default=())
 
     def columns(self) -> tuple[object, ...]:
@@ -79,9 +111,17 @@ class LaneRow:
         """Accepted for this lane and not settled."""
         return self.accepted(spool) - self.delivered - self.dead - self.filtered - self.purged
 
+    def ahead(self, spool: SpoolRow) -> int:
+        """Of the pending ones: those ahead of the cursor, which are all but the deferred."""
+        return self.pending(spool) - self.deferred
+
+    def is_missed(self, seq: int) -> bool:
+        """Whether the event was accepted while the lane was closed."""
+        return any(gap.after < seq <= gap.upto for gap in self.gaps)
+
     def pending_spans(self, spool: SpoolRow) -> Iterator[tuple[int, int]]:
-        """Which events those are, the newest first: the n-th accepted ever, n in (after, upto]."""
-        left = self.pending(spool)
+        """Which events are ahead, the newest first: the n-th accepted ever, n in (after, upto]."""
+        left = self.ahead(spool)
         end = self.opened_at if self.is_closed else spool.accepted
         for gap in reversed(self.gaps):
             span = min(left, end - gap.opened_at)
@@ -93,11 +133,14 @@ class LaneRow:
     @property
     def front(self) -> int:
         """The cursor, moved over what the lane missed: its next event stands behind."""
-        front = self.cursor
+        return self.front_of(self.cursor)
+
+    def front_of(self, seq: int) -> int:
+        """A position on the lane's way, moved over what it missed."""
         for gap in self.gaps:
-            if gap.after <= front < gap.upto:
-                front = gap.upto
-        return front
+            if gap.after <= seq < gap.upto:
+                seq = gap.upto
+        return seq
 
     def state(self, spool: SpoolRow) -> LaneState:
         """The view that the seam shows."""
@@ -107,11 +150,15 @@ class LaneRow:
             cursor=self.cursor,
             epoch=self.epoch,
             is_closed=bool(self.is_closed),
+            is_paused=bool(self.is_paused),
+            accepts_dead=bool(self.accepts_dead),
+            flushes=self.flushes,
             accepted=self.accepted(spool),
             delivered=self.delivered,
             dead=self.dead,
             filtered=self.filtered,
             purged=self.purged,
+            deferred=self.deferred,
             missed=sum(gap.events for gap in self.gaps if gap.upto > self.cursor),
             retry=RetryState(
                 failures=self.failures,
@@ -121,6 +168,7 @@ class LaneRow:
                 last_error=self.last_error,
                 last_error_at_ms=self.last_error_at_ms,
             ),
+            batches=read_seqs(self.batches),
         )
 
 
@@ -133,18 +181,19 @@ class State:
 
     spool: SpoolRow
     lanes: dict[str, LaneRow]
+    replays: dict[int, ReplayRow]
 
     def lane_states(self) -> list[LaneState]:
         """The lanes as the seam shows them, by name."""
         return [self.lanes[name].state(self.spool) for name in sorted(self.lanes)]
 
     def settled_seq(self) -> int:
-        """Every lane is done with the events up to here."""
-        fronts = [lane.front for lane in self.lanes.values() if lane.pending(self.spool)]
+        """Every lane's cursor is past the events up to here."""
+        fronts = [lane.front for lane in self.lanes.values() if lane.ahead(self.spool)]
         return min(fronts, default=self.spool.last_seq)
 
-    def pending(self) -> int:
-        """Events that some lane has not settled, each counted once."""
+    def ahead(self) -> int:
+        """Events that some lane's cursor has not passed, each counted once."""
         total = reached = 0
         for after, upto in sorted(span for lane in self.lanes.values() for span in lane.pending_spans(self.spool)):
             total += max(0, upto - max(after, reached))
@@ -152,8 +201,20 @@ class State:
         return total
 
     def retained(self) -> int:
-        """Events in the journal that every lane has settled."""
-        return self.spool.accepted - self.spool.trimmed - self.pending()
+        """Events in the journal that every lane's cursor has passed."""
+        return self.spool.accepted - self.spool.trimmed - self.ahead()
+
+
+def find_row(rows: Mapping[str, _T], name: str) -> _T:
+    """What is kept under a lane's name.
+
+    Raises:
+        UnknownLaneError: There is none.
+    """
+    lane = rows.get(name)
+    if lane is None:
+        raise UnknownLaneError(f"no lane is named {name!r}; there are: {', '.join(sorted(rows)) or 'none'}")
+    return lane
 
 
 def load_state(connection: sqlite3.Connection) -> State:
@@ -164,4 +225,24 @@ def load_state(connection: sqlite3.Connection) -> State:
         gaps.setdefault(lane, []).append(Gap(*gap))
     rows = connection.execute(SQL["load_lanes"]).fetchall()
     lanes = {row[0]: replace(LaneRow(*row), gaps=tuple(gaps.get(row[0], ()))) for row in rows}
-    return State(spool, lanes)
+    replays = (ReplayRow(*row) for row in connection.execute(SQL["load_replays"]))
+    return State(spool, lanes, {replay.id: replay for replay in replays})
+
+
+def pending_events(connection: sqlite3.Connection, state: State) -> int:
+    """Events that some lane has not settled, each counted once."""
+    if not any(lane.deferred for lane in state.lanes.values()):
+        return state.ahead()
+    # Behind the last of all cursors each is counted already: some lane has it ahead.
+    (aside,) = connection.execute(SQL["count_deferred"], (state.settled_seq(),)).fetchone()
+    return state.ahead() + int(aside)
+
+
+def read_seqs(text: str) -> tuple[int, ...]:
+    """Seqs as they are stored: with commas between."""
+    return tuple(map(int, text.split(","))) if text else ()
+
+
+def write_seqs(seqs: Iterable[int]) -> str:
+    """The other way round."""
+    return ",".join(map(str, seqs))

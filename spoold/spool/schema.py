@@ -13,7 +13,7 @@ from spoold.errors import SpoolVersionError
 
 _CREATE = "CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL, min_reader INTEGER NOT NULL)"
 #: The oldest format that reads what each migration leaves behind; a migration not listed here keeps the last one.
-MIN_READER: Mapping[int, int] = {1: 1}
+MIN_READER: Mapping[int, int] = {1: 1, 2: 2}
 
 
 def shipped_migrations() -> dict[int, str]:

@@ -14,13 +14,13 @@ from typing import NamedTuple
 from spoold.clock import Entropy
 from spoold.errors import SpoolCorruptError, SpooldError, SpoolFailedError, SpoolFullError
 from spoold.spool.appending import Append, insert
-from spoold.spool.contract import Receipt
 from spoold.spool.journal import DATABASE_NAME, JournalQueue
 from spoold.spool.rows import State, load_state
 from spoold.spool.schema import migrate, shipped_migrations
 from spoold.spool.space import Space
 from spoold.spool.statements import SQL
 from spoold.spool.transaction import Transaction
+from spoold.spool.values import Receipt
 
 Write = Callable[[Transaction], object]
 Commit = Callable[[sqlite3.Connection], None]
@@ -139,7 +139,7 @@ class Store:
     def _transact(self, appends: Sequence[Append], writes: Sequence[Write]) -> tuple[list[list[Receipt]], list[object]]:
         if not appends and not writes:
             return [], []
-        tx = Transaction(self.connection, self.state.spool, dict(self.state.lanes))
+        tx = Transaction(self.connection, self.state.spool, dict(self.state.lanes), dict(self.state.replays))
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             results = [_run(write, tx) for write in writes]
@@ -154,7 +154,7 @@ class Store:
             if isinstance(exc, sqlite3.Error):
                 raise classify(exc) from exc
             raise
-        self.state = State(tx.spool, tx.lanes)
+        self.state = State(tx.spool, tx.lanes, tx.replays)
         return receipts, results
 
     def checkpoint(self) -> Checkpoint:

@@ -6,7 +6,7 @@ from pathlib import Path
 from persistqueue import SQLiteQueue
 
 from spoold.record import Draft
-from spoold.spool.contract import Lease, RetryState, Settlement
+from spoold.spool.values import Lease, RetryState, Settlement
 from tests.bench.figures import Figure, alternate
 from tests.bench.load import make_event
 from tests.bench.rig import home

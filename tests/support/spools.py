@@ -9,11 +9,11 @@ from typing import Any
 from spoold.clock import Clock, Entropy, SystemClock, SystemEntropy
 from spoold.record import Draft
 from spoold.runtime import Loop, ThreadSignal, make_lock
-from spoold.spool.contract import DeadLetter, Lease, Receipt, RetryState, Settlement
 from spoold.spool.local import LocalSpool
 from spoold.spool.rows import State
 from spoold.spool.space import Space, SpaceLimits
 from spoold.spool.store import Commit, Store, commit
+from spoold.spool.values import DeadLetter, Lease, Receipt, RetryState, Settlement
 from tests.support.clock import FakeClock, FakeEntropy
 
 KIB = 1 << 10

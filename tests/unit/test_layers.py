@@ -25,7 +25,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "spoold.ingest": {
         "spoold.api", "spoold.clock", "spoold.errors", "spoold.log", "spoold.metrics", "spoold.record",
-        "spoold.spool.contract",
+        "spoold.spool.contract", "spoold.spool.values",
     },
     "spoold.admin": {
         "spoold.__version__", "spoold.api", "spoold.clock", "spoold.delivery", "spoold.errors", "spoold.log",

@@ -172,7 +172,7 @@ def test_what_a_killed_process_left_in_the_log_is_seen_and_nothing_is_changed(
         assert len(list(temp_dir.iterdir())) == copies
         lane = spool.lanes()[0]
         assert (lane.accepted, lane.delivered, lane.dead, lane.pending) == (7, 3, 1, 3)
-        assert spool.state.pending() == 3
+        assert spool.pending() == 3
         assert spool.received_at_ms(lane.cursor) == START_MS
         assert spool.file_bytes == sum((state_dir / name).stat().st_size for name in ("spool.db", "spool.db-wal"))
 

@@ -11,8 +11,8 @@ import pytest
 from spoold.errors import SpoolClosedError, SpoolFailedError
 from spoold.record import Event
 from spoold.runtime import Loop, ThreadSignal
-from spoold.spool.contract import Receipt
 from spoold.spool.store import commit
+from spoold.spool.values import Receipt
 from tests.support.clock import FakeClock
 from tests.support.events import make_draft, make_drafts
 from tests.support.spools import MIB, OpenSpool, make_settlement, running_spool

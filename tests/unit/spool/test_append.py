@@ -9,8 +9,8 @@ import pytest
 from spoold.errors import SpoolClosedError, SpoolFailedError, SpoolFullError
 from spoold.record import Event
 from spoold.spool import local
-from spoold.spool.contract import Receipt
 from spoold.spool.store import commit
+from spoold.spool.values import Receipt
 from tests.support.clock import START_MS, FakeClock
 from tests.support.events import make_big_drafts, make_draft, make_drafts, make_identify_draft
 from tests.support.spools import MIB, OpenSpool, open_spool

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from spoold.spool.contract import DeadLetter
+from spoold.spool.values import DeadLetter
 from tests.support.clock import FakeClock
 from tests.support.events import make_draft, make_drafts
 from tests.support.spools import MIB, OpenSpool, open_spool

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from spoold.record import Event
-from spoold.spool.contract import Receipt
+from spoold.spool.values import Receipt
 from tests.support.clock import FakeClock
 from tests.support.events import make_draft, make_drafts
 from tests.support.spools import MIB, OpenSpool, open_spool

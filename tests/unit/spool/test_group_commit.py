@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 import pytest
 
 from spoold.errors import SpoolClosedError, SpoolCorruptError, SpoolFailedError
-from spoold.spool.contract import Receipt
 from spoold.spool.group_commit import GroupCommit
 from spoold.spool.store import Store, commit
 from spoold.spool.transaction import Transaction
+from spoold.spool.values import Receipt
 from tests.support.clock import FakeClock
 from tests.support.events import make_big_drafts, make_draft, make_drafts
 from tests.support.spools import MIB, OpenSpool, open_spool

@@ -1,7 +1,7 @@
 """What keeps the spool small takes one small step at a time."""
 
-from spoold.spool.contract import SpoolStats
 from spoold.spool.housekeeping import Housekeeper
+from spoold.spool.values import SpoolStats
 from tests.support.clock import FakeClock
 from tests.support.events import make_drafts
 from tests.support.spools import OpenSpool

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from spoold.errors import LeaseLostError, UnknownLaneError
-from spoold.spool.contract import LaneState
+from spoold.spool.values import LaneState
 from tests.support.clock import START_MS, FakeClock
 from tests.support.events import make_draft, make_drafts
 from tests.support.spools import OpenSpool, make_settlement, open_spool

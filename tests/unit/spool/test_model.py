@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from spoold.record import Event
-from spoold.spool.contract import Lease
+from spoold.spool.values import Lease
 from tests.support.clock import FakeClock, FakeEntropy
 from tests.support.events import make_draft
 from tests.support.spools import MIB, OpenSpool, open_spool

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spoold.errors import LeaseLostError
-from spoold.spool.contract import DeadLetter, RetryState, Settlement
+from spoold.spool.values import DeadLetter, RetryState, Settlement
 from tests.support.clock import START_MS, FakeClock
 from tests.support.events import make_draft, make_drafts
 from tests.support.spools import OpenSpool, make_settlement, open_spool

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&spoold/api/spoold/admin/v1/admin.proto\x12\x0fspoold.admin.v1\"\x12\n\x10GetStatusRequest\"\x98\x01\n\x0eGetStatusReply\x12-\n\x06\x64\x61\x65mon\x18\x01 \x01(\x0b\x32\x1d.spoold.admin.v1.DaemonStatus\x12+\n\x05spool\x18\x02 \x01(\x0b\x32\x1c.spoold.admin.v1.SpoolStatus\x12*\n\x05lanes\x18\x03 \x03(\x0b\x32\x1b.spoold.admin.v1.LaneStatus\"w\n\x0c\x44\x61\x65monStatus\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\x05\x12\x16\n\x0euptime_seconds\x18\x04 \x01(\x01\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x11\n\ttest_mode\x18\x06 \x01(\x08\"\x9b\x02\n\x0bSpoolStatus\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x0f\n\x07pending\x18\x02 \x01(\x03\x12\x10\n\x08retained\x18\x03 \x01(\x03\x12\r\n\x05\x62ytes\x18\x04 \x01(\x03\x12\x11\n\tmax_bytes\x18\x05 \x01(\x03\x12#\n\x16oldest_pending_seconds\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nduplicates\x18\x07 \x01(\x03\x12\x17\n\x0f\x64isk_free_bytes\x18\x08 \x01(\x03\x12\x11\n\twal_bytes\x18\t \x01(\x03\x12\x12\n\ndead_bytes\x18\n \x01(\x03\x12\x0f\n\x07\x64\x61maged\x18\x0b \x01(\x03\x12\x10\n\x08refusing\x18\x0c \x01(\tB\x19\n\x17_oldest_pending_seconds\"\xd3\x02\n\nLaneStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x03\x12\x0f\n\x07pending\x18\x05 \x01(\x03\x12\x11\n\tdelivered\x18\x06 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x07 \x01(\x03\x12\x10\n\x08\x66iltered\x18\x08 \x01(\x03\x12\x0e\n\x06purged\x18\t \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\n \x01(\x03\x12!\n\x14next_attempt_seconds\x18\x0b \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nlast_error\x18\x0c \x01(\tH\x01\x88\x01\x01\x12#\n\x16oldest_pending_seconds\x18\r \x01(\x01H\x02\x88\x01\x01\x42\x17\n\x15_next_attempt_secondsB\r\n\x0b_last_errorB\x19\n\x17_oldest_pending_seconds\"\x12\n\x10GetConfigRequest\">\n\x0eGetConfigReply\x12,\n\x06values\x18\x01 \x03(\x0b\x32\x1c.spoold.admin.v1.ConfigValue\"9\n\x0b\x43onfigValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\"#\n\x0fGetStoryRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"F\n\rGetStoryReply\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12(\n\x05lanes\x18\x02 \x03(\x0b\x32\x19.spoold.admin.v1.LaneFate\"6\n\x08LaneFate\x12\x0c\n\x04lane\x18\x01 \x01(\t\x12\x0c\n\x04\x66\x61te\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t2\xfe\x01\n\x0c\x41\x64minService\x12O\n\tGetStatus\x12!.spoold.admin.v1.GetStatusRequest\x1a\x1f.spoold.admin.v1.GetStatusReply\x12O\n\tGetConfig\x12!.spoold.admin.v1.GetConfigRequest\x1a\x1f.spoold.admin.v1.GetConfigReply\x12L\n\x08GetStory\x12 .spoold.admin.v1.GetStoryRequest\x1a\x1e.spoold.admin.v1.GetStoryReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&spoold/api/spoold/admin/v1/admin.proto\x12\x0fspoold.admin.v1\"\x12\n\x10GetStatusRequest\"\x98\x01\n\x0eGetStatusReply\x12-\n\x06\x64\x61\x65mon\x18\x01 \x01(\x0b\x32\x1d.spoold.admin.v1.DaemonStatus\x12+\n\x05spool\x18\x02 \x01(\x0b\x32\x1c.spoold.admin.v1.SpoolStatus\x12*\n\x05lanes\x18\x03 \x03(\x0b\x32\x1b.spoold.admin.v1.LaneStatus\"w\n\x0c\x44\x61\x65monStatus\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\x05\x12\x16\n\x0euptime_seconds\x18\x04 \x01(\x01\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x11\n\ttest_mode\x18\x06 \x01(\x08\"\x9b\x02\n\x0bSpoolStatus\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x0f\n\x07pending\x18\x02 \x01(\x03\x12\x10\n\x08retained\x18\x03 \x01(\x03\x12\r\n\x05\x62ytes\x18\x04 \x01(\x03\x12\x11\n\tmax_bytes\x18\x05 \x01(\x03\x12#\n\x16oldest_pending_seconds\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nduplicates\x18\x07 \x01(\x03\x12\x17\n\x0f\x64isk_free_bytes\x18\x08 \x01(\x03\x12\x11\n\twal_bytes\x18\t \x01(\x03\x12\x12\n\ndead_bytes\x18\n \x01(\x03\x12\x0f\n\x07\x64\x61maged\x18\x0b \x01(\x03\x12\x10\n\x08refusing\x18\x0c \x01(\tB\x19\n\x17_oldest_pending_seconds\"\xe5\x02\n\nLaneStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x03\x12\x0f\n\x07pending\x18\x05 \x01(\x03\x12\x11\n\tdelivered\x18\x06 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x07 \x01(\x03\x12\x10\n\x08\x66iltered\x18\x08 \x01(\x03\x12\x0e\n\x06purged\x18\t \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\n \x01(\x03\x12!\n\x14next_attempt_seconds\x18\x0b \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nlast_error\x18\x0c \x01(\tH\x01\x88\x01\x01\x12#\n\x16oldest_pending_seconds\x18\r \x01(\x01H\x02\x88\x01\x01\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x0e \x01(\x03\x42\x17\n\x15_next_attempt_secondsB\r\n\x0b_last_errorB\x19\n\x17_oldest_pending_seconds\"\x12\n\x10GetConfigRequest\">\n\x0eGetConfigReply\x12,\n\x06values\x18\x01 \x03(\x0b\x32\x1c.spoold.admin.v1.ConfigValue\"9\n\x0b\x43onfigValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\"#\n\x0fGetStoryRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"F\n\rGetStoryReply\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12(\n\x05lanes\x18\x02 \x03(\x0b\x32\x19.spoold.admin.v1.LaneFate\"6\n\x08LaneFate\x12\x0c\n\x04lane\x18\x01 \x01(\t\x12\x0c\n\x04\x66\x61te\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"3\n\x12\x43ommandLaneRequest\x12\x0c\n\x04lane\x18\x01 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x02 \x01(\t\"1\n\x0fListDeadRequest\x12\x0c\n\x04lane\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\"\x8c\x01\n\nDeadLetter\x12\x0c\n\x04lane\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x03\x12\r\n\x05\x65vent\x18\x03 \x01(\t\x12\x13\n\x06status\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x05\x12\x12\n\ndead_at_ms\x18\x07 \x01(\x03\x42\t\n\x07_status\"\xab\x01\n\tSelection\x12\x0c\n\x04lane\x18\x01 \x01(\t\x12\x0f\n\x07is_dead\x18\x02 \x01(\x08\x12\x15\n\x08since_ms\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08until_ms\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x11\n\tevent_ids\x18\x05 \x03(\t\x12\x13\n\x0b\x65vent_names\x18\x06 \x03(\t\x12\x0f\n\x07user_id\x18\x07 \x01(\tB\x0b\n\t_since_msB\x0b\n\t_until_ms\"?\n\nEventCount\x12\x0f\n\x07matched\x18\x01 \x01(\x03\x12\x10\n\x08progress\x18\x02 \x01(\x01\x12\x0e\n\x06is_end\x18\x03 \x01(\x08\"\xda\x01\n\x06Replay\x12\n\n\x02id\x18\x01 \x01(\x03\x12-\n\tselection\x18\x02 \x01(\x0b\x32\x1a.spoold.admin.v1.Selection\x12\r\n\x05state\x18\x03 \x01(\t\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12\x0c\n\x04sent\x18\x05 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x03\x12\x0f\n\x07revived\x18\x07 \x01(\x03\x12\x15\n\rcreated_at_ms\x18\x08 \x01(\x03\x12\x1b\n\x0e\x66inished_at_ms\x18\t \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_finished_at_ms\"\x14\n\x12ListReplaysRequest\"<\n\x10ListReplaysReply\x12(\n\x07replays\x18\x01 \x03(\x0b\x32\x17.spoold.admin.v1.Replay\"!\n\x13\x43\x61ncelReplayRequest\x12\n\n\x02id\x18\x01 \x01(\x03\x32\xd0\x05\n\x0c\x41\x64minService\x12O\n\tGetStatus\x12!.spoold.admin.v1.GetStatusRequest\x1a\x1f.spoold.admin.v1.GetStatusReply\x12O\n\tGetConfig\x12!.spoold.admin.v1.GetConfigRequest\x1a\x1f.spoold.admin.v1.GetConfigReply\x12L\n\x08GetStory\x12 .spoold.admin.v1.GetStoryRequest\x1a\x1e.spoold.admin.v1.GetStoryReply\x12O\n\x0b\x43ommandLane\x12#.spoold.admin.v1.CommandLaneRequest\x1a\x1b.spoold.admin.v1.LaneStatus\x12K\n\x08ListDead\x12 .spoold.admin.v1.ListDeadRequest\x1a\x1b.spoold.admin.v1.DeadLetter0\x01\x12H\n\x0b\x43ountEvents\x12\x1a.spoold.admin.v1.Selection\x1a\x1b.spoold.admin.v1.EventCount0\x01\x12\x42\n\x0bStartReplay\x12\x1a.spoold.admin.v1.Selection\x1a\x17.spoold.admin.v1.Replay\x12U\n\x0bListReplays\x12#.spoold.admin.v1.ListReplaysRequest\x1a!.spoold.admin.v1.ListReplaysReply\x12M\n\x0c\x43\x61ncelReplay\x12$.spoold.admin.v1.CancelReplayRequest\x1a\x17.spoold.admin.v1.Replayb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,19 +40,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SPOOLSTATUS']._serialized_start=356
   _globals['_SPOOLSTATUS']._serialized_end=639
   _globals['_LANESTATUS']._serialized_start=642
-  _globals['_LANESTATUS']._serialized_end=981
-  _globals['_GETCONFIGREQUEST']._serialized_start=983
-  _globals['_GETCONFIGREQUEST']._serialized_end=1001
-  _globals['_GETCONFIGREPLY']._serialized_start=1003
-  _globals['_GETCONFIGREPLY']._serialized_end=1065
-  _globals['_CONFIGVALUE']._serialized_start=1067
-  _globals['_CONFIGVALUE']._serialized_end=1124
-  _globals['_GETSTORYREQUEST']._serialized_start=1126
-  _globals['_GETSTORYREQUEST']._serialized_end=1161
-  _globals['_GETSTORYREPLY']._serialized_start=1163
-  _globals['_GETSTORYREPLY']._serialized_end=1233
-  _globals['_LANEFATE']._serialized_start=1235
-  _globals['_LANEFATE']._serialized_end=1289
-  _globals['_ADMINSERVICE']._serialized_start=1292
-  _globals['_ADMINSERVICE']._serialized_end=1546
+  _globals['_LANESTATUS']._serialized_end=999
+  _globals['_GETCONFIGREQUEST']._serialized_start=1001
+  _globals['_GETCONFIGREQUEST']._serialized_end=1019
+  _globals['_GETCONFIGREPLY']._serialized_start=1021
+  _globals['_GETCONFIGREPLY']._serialized_end=1083
+  _globals['_CONFIGVALUE']._serialized_start=1085
+  _globals['_CONFIGVALUE']._serialized_end=1142
+  _globals['_GETSTORYREQUEST']._serialized_start=1144
+  _globals['_GETSTORYREQUEST']._serialized_end=1179
+  _globals['_GETSTORYREPLY']._serialized_start=1181
+  _globals['_GETSTORYREPLY']._serialized_end=1251
+  _globals['_LANEFATE']._serialized_start=1253
+  _globals['_LANEFATE']._serialized_end=1307
+  _globals['_COMMANDLANEREQUEST']._serialized_start=1309
+  _globals['_COMMANDLANEREQUEST']._serialized_end=1360
+  _globals['_LISTDEADREQUEST']._serialized_start=1362
+  _globals['_LISTDEADREQUEST']._serialized_end=1411
+  _globals['_DEADLETTER']._serialized_start=1414
+  _globals['_DEADLETTER']._serialized_end=1554
+  _globals['_SELECTION']._serialized_start=1557
+  _globals['_SELECTION']._serialized_end=1728
+  _globals['_EVENTCOUNT']._serialized_start=1730
+  _globals['_EVENTCOUNT']._serialized_end=1793
+  _globals['_REPLAY']._serialized_start=1796
+  _globals['_REPLAY']._serialized_end=2014
+  _globals['_LISTREPLAYSREQUEST']._serialized_start=2016
+  _globals['_LISTREPLAYSREQUEST']._serialized_end=2036
+  _globals['_LISTREPLAYSREPLY']._serialized_start=2038
+  _globals['_LISTREPLAYSREPLY']._serialized_end=2098
+  _globals['_CANCELREPLAYREQUEST']._serialized_start=2100
+  _globals['_CANCELREPLAYREQUEST']._serialized_end=2133
+  _globals['_ADMINSERVICE']._serialized_start=2136
+  _globals['_ADMINSERVICE']._serialized_end=2856
 # @@protoc_insertion_point(module_scope)

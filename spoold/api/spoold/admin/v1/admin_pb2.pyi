@@ -65,7 +65,7 @@ class SpoolStatus(_message.Message):
     def __init__(self, accepted: _Optional[int] = ..., pending: _Optional[int] = ..., retained: _Optional[int] = ..., bytes: _Optional[int] = ..., max_bytes: _Optional[int] = ..., oldest_pending_seconds: _Optional[float] = ..., duplicates: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., wal_bytes: _Optional[int] = ..., dead_bytes: _Optional[int] = ..., damaged: _Optional[int] = ..., refusing: _Optional[str] = ...) -> None: ...
 
 class LaneStatus(_message.Message):
-    __slots__ = ("name", "kind", "state", "accepted", "pending", "delivered", "dead", "filtered", "purged", "failures", "next_attempt_seconds", "last_error", "oldest_pending_seconds")
+    __slots__ = ("name", "kind", "state", "accepted", "pending", "delivered", "dead", "filtered", "purged", "failures", "next_attempt_seconds", "last_error", "oldest_pending_seconds", "deferred")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,7 @@ class LaneStatus(_message.Message):
     NEXT_ATTEMPT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
     OLDEST_PENDING_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DEFERRED_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     state: str
@@ -92,7 +93,8 @@ class LaneStatus(_message.Message):
     next_attempt_seconds: float
     last_error: str
     oldest_pending_seconds: float
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[str] = ..., accepted: _Optional[int] = ..., pending: _Optional[int] = ..., delivered: _Optional[int] = ..., dead: _Optional[int] = ..., filtered: _Optional[int] = ..., purged: _Optional[int] = ..., failures: _Optional[int] = ..., next_attempt_seconds: _Optional[float] = ..., last_error: _Optional[str] = ..., oldest_pending_seconds: _Optional[float] = ...) -> None: ...
+    deferred: int
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[str] = ..., accepted: _Optional[int] = ..., pending: _Optional[int] = ..., delivered: _Optional[int] = ..., dead: _Optional[int] = ..., filtered: _Optional[int] = ..., purged: _Optional[int] = ..., failures: _Optional[int] = ..., next_attempt_seconds: _Optional[float] = ..., last_error: _Optional[str] = ..., oldest_pending_seconds: _Optional[float] = ..., deferred: _Optional[int] = ...) -> None: ...
 
 class GetConfigRequest(_message.Message):
     __slots__ = ()
@@ -137,3 +139,103 @@ class LaneFate(_message.Message):
     fate: str
     reason: str
     def __init__(self, lane: _Optional[str] = ..., fate: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class CommandLaneRequest(_message.Message):
+    __slots__ = ("lane", "command")
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    lane: str
+    command: str
+    def __init__(self, lane: _Optional[str] = ..., command: _Optional[str] = ...) -> None: ...
+
+class ListDeadRequest(_message.Message):
+    __slots__ = ("lane", "event_id")
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    lane: str
+    event_id: str
+    def __init__(self, lane: _Optional[str] = ..., event_id: _Optional[str] = ...) -> None: ...
+
+class DeadLetter(_message.Message):
+    __slots__ = ("lane", "seq", "event", "status", "reason", "attempts", "dead_at_ms")
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    DEAD_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    lane: str
+    seq: int
+    event: str
+    status: int
+    reason: str
+    attempts: int
+    dead_at_ms: int
+    def __init__(self, lane: _Optional[str] = ..., seq: _Optional[int] = ..., event: _Optional[str] = ..., status: _Optional[int] = ..., reason: _Optional[str] = ..., attempts: _Optional[int] = ..., dead_at_ms: _Optional[int] = ...) -> None: ...
+
+class Selection(_message.Message):
+    __slots__ = ("lane", "is_dead", "since_ms", "until_ms", "event_ids", "event_names", "user_id")
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    IS_DEAD_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_IDS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_NAMES_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    lane: str
+    is_dead: bool
+    since_ms: int
+    until_ms: int
+    event_ids: _containers.RepeatedScalarFieldContainer[str]
+    event_names: _containers.RepeatedScalarFieldContainer[str]
+    user_id: str
+    def __init__(self, lane: _Optional[str] = ..., is_dead: _Optional[bool] = ..., since_ms: _Optional[int] = ..., until_ms: _Optional[int] = ..., event_ids: _Optional[_Iterable[str]] = ..., event_names: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ...) -> None: ...
+
+class EventCount(_message.Message):
+    __slots__ = ("matched", "progress", "is_end")
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    IS_END_FIELD_NUMBER: _ClassVar[int]
+    matched: int
+    progress: float
+    is_end: bool
+    def __init__(self, matched: _Optional[int] = ..., progress: _Optional[float] = ..., is_end: _Optional[bool] = ...) -> None: ...
+
+class Replay(_message.Message):
+    __slots__ = ("id", "selection", "state", "progress", "sent", "failed", "revived", "created_at_ms", "finished_at_ms")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SELECTION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    REVIVED_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    selection: Selection
+    state: str
+    progress: float
+    sent: int
+    failed: int
+    revived: int
+    created_at_ms: int
+    finished_at_ms: int
+    def __init__(self, id: _Optional[int] = ..., selection: _Optional[_Union[Selection, _Mapping]] = ..., state: _Optional[str] = ..., progress: _Optional[float] = ..., sent: _Optional[int] = ..., failed: _Optional[int] = ..., revived: _Optional[int] = ..., created_at_ms: _Optional[int] = ..., finished_at_ms: _Optional[int] = ...) -> None: ...
+
+class ListReplaysRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListReplaysReply(_message.Message):
+    __slots__ = ("replays",)
+    REPLAYS_FIELD_NUMBER: _ClassVar[int]
+    replays: _containers.RepeatedCompositeFieldContainer[Replay]
+    def __init__(self, replays: _Optional[_Iterable[_Union[Replay, _Mapping]]] = ...) -> None: ...
+
+class CancelReplayRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    def __init__(self, id: _Optional[int] = ...) -> None: ...

@@ -49,6 +49,36 @@ class AdminServiceStub:
                 request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.GetStoryRequest.SerializeToString,
                 response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.GetStoryReply.FromString,
                 _registered_method=True)
+        self.CommandLane = channel.unary_unary(
+                '/spoold.admin.v1.AdminService/CommandLane',
+                request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.CommandLaneRequest.SerializeToString,
+                response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.LaneStatus.FromString,
+                _registered_method=True)
+        self.ListDead = channel.unary_stream(
+                '/spoold.admin.v1.AdminService/ListDead',
+                request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.ListDeadRequest.SerializeToString,
+                response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.DeadLetter.FromString,
+                _registered_method=True)
+        self.CountEvents = channel.unary_stream(
+                '/spoold.admin.v1.AdminService/CountEvents',
+                request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Selection.SerializeToString,
+                response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.EventCount.FromString,
+                _registered_method=True)
+        self.StartReplay = channel.unary_unary(
+                '/spoold.admin.v1.AdminService/StartReplay',
+                request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Selection.SerializeToString,
+                response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Replay.FromString,
+                _registered_method=True)
+        self.ListReplays = channel.unary_unary(
+                '/spoold.admin.v1.AdminService/ListReplays',
+                request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.ListReplaysRequest.SerializeToString,
+                response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.ListReplaysReply.FromString,
+                _registered_method=True)
+        self.CancelReplay = channel.unary_unary(
+                '/spoold.admin.v1.AdminService/CancelReplay',
+                request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.CancelReplayRequest.SerializeToString,
+                response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Replay.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -74,6 +104,45 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CommandLane(self, request, context):
+        """An operator's word to one lane. NOT_FOUND for an unknown lane, FAILED_PRECONDITION for a closed one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDead(self, request, context):
+        """Dead letters, the oldest first within each lane.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountEvents(self, request, context):
+        """How many events a selection holds now; the last message has is_end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartReplay(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReplays(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelReplay(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -91,6 +160,36 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetStory,
                     request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.GetStoryRequest.FromString,
                     response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.GetStoryReply.SerializeToString,
+            ),
+            'CommandLane': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommandLane,
+                    request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.CommandLaneRequest.FromString,
+                    response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.LaneStatus.SerializeToString,
+            ),
+            'ListDead': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListDead,
+                    request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.ListDeadRequest.FromString,
+                    response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.DeadLetter.SerializeToString,
+            ),
+            'CountEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.CountEvents,
+                    request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Selection.FromString,
+                    response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.EventCount.SerializeToString,
+            ),
+            'StartReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartReplay,
+                    request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Selection.FromString,
+                    response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Replay.SerializeToString,
+            ),
+            'ListReplays': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReplays,
+                    request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.ListReplaysRequest.FromString,
+                    response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.ListReplaysReply.SerializeToString,
+            ),
+            'CancelReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelReplay,
+                    request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.CancelReplayRequest.FromString,
+                    response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Replay.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -174,6 +273,168 @@ class AdminService:
             '/spoold.admin.v1.AdminService/GetStory',
             spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.GetStoryRequest.SerializeToString,
             spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.GetStoryReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommandLane(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spoold.admin.v1.AdminService/CommandLane',
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.CommandLaneRequest.SerializeToString,
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.LaneStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/spoold.admin.v1.AdminService/ListDead',
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.ListDeadRequest.SerializeToString,
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.DeadLetter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/spoold.admin.v1.AdminService/CountEvents',
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Selection.SerializeToString,
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.EventCount.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spoold.admin.v1.AdminService/StartReplay',
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Selection.SerializeToString,
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Replay.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReplays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spoold.admin.v1.AdminService/ListReplays',
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.ListReplaysRequest.SerializeToString,
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.ListReplaysReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spoold.admin.v1.AdminService/CancelReplay',
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.CancelReplayRequest.SerializeToString,
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Replay.FromString,
             options,
             channel_credentials,
             insecure,
