@@ -39,6 +39,8 @@ class Metrics:
         self.events_delivered = counter("events_delivered", "Events that the provider took.", "lane")
         self.events_dead = counter("events_dead", "Events set aside for good.", "lane", "reason")
         self.events_purged = counter("events_purged", "Events given up by command or policy.", "lane")
+        self.events_filtered = counter("events_filtered", "Events that the lane's filter kept back.", "lane")
+        self.events_replayed = counter("events_replayed", "Events sent again through a replay.", "lane")
         self.flushes = counter("flushes", "Requests to a provider.", "lane", "outcome")
         self.retries = counter("retries", "Requests that will be repeated.", "lane")
         self.damaged_records = counter("damaged_records", "Records that failed their checksum.")

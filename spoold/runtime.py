@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 from spoold.clock import Clock
@@ -67,6 +68,38 @@ class _Turns:
 _SHORT_TURNS = _Turns()
 
 
+class Workers:
+    """Threads for work that blocks: requests under way. Started as they are needed, at most ``most``."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix=name, initializer=_step_back)
+        self._running: set[Future[None]] = set()
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Do ``work`` on one of the threads. It must not raise."""
+        future = self._pool.submit(_in_short_turns, work)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+
+    def close(self, timeout_seconds: float) -> bool:
+        """Wait for what runs, and end the threads; False when something still runs at the timeout. Idempotent."""
+        wait(list(self._running), timeout_seconds)
+        is_over = not self._running
+        self._pool.shutdown(wait=is_over, cancel_futures=True)
+        return is_over
+
+
+def _step_back() -> None:
+    # On Linux a niceness belongs to a thread. Without it a caller waits for the end of a busy lane's time slice:
+    # behind a lane at full speed a call's p99 was ten times the idle one's, with it four times.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICENESS)
+
+
+def _in_short_turns(work: Callable[[], None]) -> None:
+    with _SHORT_TURNS:
+        work()
+
+
 class Loop:
     """A named thread that calls ``step`` until it is told to stop.
 
@@ -120,9 +153,7 @@ class Loop:
 
     def _run(self) -> None:
         if self._is_background:
-            # On Linux a niceness belongs to a thread. Without it a caller waits for the end of a busy lane's time
-            # slice: behind a lane at full speed a call's p99 was ten times the idle one's, with it four times.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICENESS)
+            _step_back()
         try:
             while not self._is_stopping:
                 with self._turns:

@@ -1,31 +1,35 @@
 """A stretch of a lane's way while it is being sent: which calls are left, and what is known of each event."""
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import takewhile
+from typing import Literal, NamedTuple, TypeAlias
 
-from spoold.providers.base import Encoded, Limits, Provider, Unsendable
-from spoold.record import DamagedEvent, Event
-from spoold.spool.contract import DeadLetter
-from spoold.spool.lanes import DAMAGED
+from spoold.spool.values import DeadLetter, Deferred
 
 _BATCH_ID_BYTES = 16
 
+#: What became of an event: the provider took it, the lane's filter kept it back, it is set aside.
+Fate: TypeAlias = Literal["delivered", "filtered"] | DeadLetter | Deferred
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class Item:
     """One event in the provider's JSON, on its way.
 
     Attributes:
+        in_order: It must neither overtake nor be overtaken on its route.
         attempts: How often it was sent.
+        failures: How often it failed alone while others were delivered.
     """
 
     seq: int
     event_id: str
     parts: tuple[bytes, ...]
+    in_order: bool = False
     attempts: int = 0
+    failures: int = 0
 
     @property
     def size(self) -> int:
@@ -33,17 +37,35 @@ class Item:
         return sum(len(part) + 1 for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
-    """One request: events of one route, in journal order."""
+    """One request: events of one route, in journal order.
+
+    Attributes:
+        is_flying: It is under way.
+        round: Which of the lane's rounds it was sent in; an answer from an earlier one tells nothing of now.
+        failed_at: How many events the lane had delivered when this last failed; None while it has not.
+        is_suspect: It failed again although others were delivered in between.
+        refusals: How often the whole was refused and sent again.
+    """
 
     route: str
     items: tuple[Item, ...]
+    is_flying: bool = False
+    round: int = 0
+    failed_at: int | None = None
+    is_suspect: bool = False
+    refusals: int = 0
 
     @property
     def parts(self) -> list[bytes]:
         """The JSON records of all events, in order."""
         return [part for item in self.items for part in item.parts]
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether one of its events must keep its place."""
+        return any(item.in_order for item in self.items)
 
     @property
     def batch_id(self) -> str:
@@ -57,33 +79,68 @@ class Call:
 
     def cut(self, count: int) -> tuple["Call", "Call"]:
         """The first ``count`` events, and the rest."""
-        return Call(self.route, self.items[:count]), Call(self.route, self.items[count:])
+        return self.of(self.items[:count]), self.of(self.items[count:])
+
+    def with_suspects_alone(self) -> list["Call"]:
+        """Each event that failed alone in a call of its own: the others must not suffer with it."""
+        alone = [self.of([item]) for item in self.items if item.failures]
+        others = self.of(item for item in self.items if not item.failures)
+        return [*alone, others] if others.items else alone
+
+    def of(self, items: Iterable[Item]) -> "Call":
+        """A call of some of its events, with its past."""
+        return Call(
+            self.route,
+            tuple(items),
+            failed_at=self.failed_at,
+            is_suspect=self.is_suspect,
+            refusals=self.refusals,
+        )
+
+
+class Settleable(NamedTuple):
+    """What may be settled of a batch: the events in (after, upto], and what became of each."""
+
+    after: int
+    upto: int
+    fates: list[tuple[int, Fate]]
 
 
 class Batch:
-    """The events in (after, upto].
+    """The events in (after, upto], or some that stand aside.
 
-    An event's fate is None (the provider took it) or a dead letter. Fates are kept until they can be settled, so that
-    an event with a known outcome is not sent again because of its neighbours.
+    Fates are kept until they can be settled, so that an event with a known outcome is not sent again because of its
+    neighbours.
+
+    Attributes:
+        calls: What is left to send or under way, in order.
+        not_before: Monotonic seconds; until then nothing of it is sent.
     """
 
     def __init__(self, after: int, upto: int, seqs: Sequence[int]) -> None:
         self.after = after
         self.upto = upto
-        self.calls: deque[Call] = deque()
+        self.calls: list[Call] = []
+        self.not_before = 0.0
         self._seqs = list(seqs)
-        self._fates: dict[int, DeadLetter | None] = {}
+        self._fates: dict[int, Fate] = {}
 
-    def resolve(self, seq: int, fate: DeadLetter | None) -> None:
+    def __len__(self) -> int:
+        """How many events are not settled."""
+        return len(self._seqs)
+
+    def resolve(self, seq: int, fate: Fate) -> None:
         """What became of an event."""
         self._fates[seq] = fate
 
     def take_back(self, seq: int) -> bool:
-        """Think again about an event; False when it is settled already."""
-        if seq not in self._fates:
-            return False
-        del self._fates[seq]
-        return True
+        """Think again about an event; False when it is settled already, or none of this batch."""
+        return self._fates.pop(seq, None) is not None
+
+    def replace(self, call: Call, *calls: Call) -> None:
+        """Others in the place of a call; none: it is done with."""
+        index = self.calls.index(call)
+        self.calls[index : index + 1] = [other for other in calls if other.items]
 
     @property
     def is_resolved(self) -> bool:
@@ -91,16 +148,12 @@ class Batch:
         return len(self._fates) == len(self._seqs)
 
     @property
-    def is_head_known(self) -> bool:
-        """Whether there is something to settle."""
-        return bool(self._seqs) and self._seqs[0] in self._fates
+    def has_known(self) -> bool:
+        """Whether there is an event whose fate is known."""
+        return bool(self._fates)
 
-    def take_settleable(self) -> tuple[int, int, list[DeadLetter | None]]:
-        """Remove the longest stretch from the start whose fates are all known.
-
-        Returns:
-            (after, upto, fates) of that stretch; ``after == upto`` when there is none.
-        """
+    def take_settleable(self) -> Settleable:
+        """Remove the longest stretch from the start whose fates are all known; ``after == upto`` when there is none."""
         head = list(takewhile(self._fates.__contains__, self._seqs))
         self._seqs = self._seqs[len(head) :]
         after = self.after
@@ -108,56 +161,24 @@ class Batch:
             self.after = self.upto
         elif head:
             self.after = head[-1]
-        return after, self.after, [self._fates.pop(seq) for seq in head]
+        return Settleable(after, self.after, [(seq, self._fates.pop(seq)) for seq in head])
+
+    def take_known(self) -> list[tuple[int, Fate]]:
+        """Remove what is known, wherever it stands: for events that stand aside, which wait for nobody."""
+        known = [(seq, self._fates.pop(seq)) for seq in self._seqs if seq in self._fates]
+        taken = {seq for seq, _ in known}
+        self._seqs = [seq for seq in self._seqs if seq not in taken]
+        return known
 
 
-def plan(
-    provider: Provider, after: int, upto: int, events: Sequence[Event | DamagedEvent], max_body_bytes: int | None
-) -> Batch:
-    """Turn a stretch of the journal into calls; what can't be sent is dead at once.
-
-    Args:
-        max_body_bytes: A smaller cap than the provider's own, learnt from its refusals.
-    """
-    batch = Batch(after, upto, [event.seq for event in events])
-    by_route: dict[str, list[Item]] = {route: [] for route in provider.routes}
-    for event in events:
-        encoded = _encode(provider, event)
-        if isinstance(encoded, DeadLetter):
-            batch.resolve(event.seq, encoded)
-        elif isinstance(event, Event):
-            by_route[encoded.route].append(Item(event.seq, event.event_id, encoded.parts))
-    batch.calls.extend(_pack(by_route, provider.routes, max_body_bytes))
-    return batch
-
-
-def _encode(provider: Provider, event: Event | DamagedEvent) -> Encoded | DeadLetter:
-    if isinstance(event, DamagedEvent):
-        return DeadLetter(event.seq, DAMAGED, status=None, attempts=0)
-    encoded = provider.encode(event)
-    if isinstance(encoded, Unsendable):
-        return DeadLetter(event.seq, f"unsendable: {encoded.reason}", status=None, attempts=0)
-    return encoded
-
-
-def _pack(
-    by_route: Mapping[str, Sequence[Item]], routes: Mapping[str, Limits], max_body_bytes: int | None
-) -> list[Call]:
-    calls: list[Call] = []
-    for route, items in by_route.items():
-        limits = routes[route]
-        max_bytes = min(limits.max_body_bytes, max_body_bytes or limits.max_body_bytes)
-        chunk: list[Item] = []
-        # The brackets around the records.
-        size, parts = 2, 0
-        for item in items:
-            is_full = parts + len(item.parts) > limits.max_parts or size + item.size > max_bytes
-            if chunk and is_full:
-                calls.append(Call(route, tuple(chunk)))
-                chunk, size, parts = [], 2, 0
-            chunk.append(item)
-            size += item.size
-            parts += len(item.parts)
-        if chunk:
-            calls.append(Call(route, tuple(chunk)))
-    return calls
+def next_call(batches: Iterable[Batch], now: float) -> tuple[Batch, Call] | None:
+    """The first call that may go out: what must keep its place waits for all before it on its route."""
+    has_ordered_ahead: dict[str, bool] = {}
+    for batch in batches:
+        for call in batch.calls:
+            ahead = has_ordered_ahead.get(call.route)
+            is_free = ahead is None or not (ahead or call.is_ordered)
+            if is_free and not call.is_flying and batch.not_before <= now:
+                return batch, call
+            has_ordered_ahead[call.route] = bool(ahead) or call.is_ordered
+    return None

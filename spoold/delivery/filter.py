@@ -36,7 +36,6 @@ class EventFilter:
 
     def __init__(
         self,
-        *,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         drop: Sequence[str] = (),

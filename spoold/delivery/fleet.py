@@ -16,7 +16,7 @@ from spoold.metrics import Metrics
 from spoold.providers.base import Provider, ProviderSettings
 from spoold.providers.http import HttpTransport
 from spoold.providers.registry import Kinds, build_provider
-from spoold.runtime import Loop
+from spoold.runtime import Loop, Workers
 from spoold.spool.contract import Spool
 
 _OUT = ("down", "stopped")
@@ -32,6 +32,7 @@ class _Runner:
     provider: Provider
     flusher: Flusher
     loop: Loop
+    workers: Workers
 
 
 class Fleet:
@@ -76,6 +77,8 @@ class Fleet:
     def restart(self, name: str) -> None:
         """Give a lane whose thread died a new one. It takes up where the spool says."""
         runner = self._runners[name]
+        runner.flusher.abort()
+        runner.workers.close(_ABORT_SECONDS)
         runner.flusher.close()
         self._start_lane(runner.config)
 
@@ -106,8 +109,10 @@ class Fleet:
         for runner in self._runners.values():
             runner.loop.request_stop()
             runner.flusher.abort()
-        has_ended = self.join(self._clock.monotonic() + _ABORT_SECONDS)
+        deadline = self._clock.monotonic() + _ABORT_SECONDS
+        has_ended = self.join(deadline)
         for runner in self._runners.values():
+            has_ended &= runner.workers.close(max(0.0, deadline - self._clock.monotonic()))
             runner.flusher.close()
         return has_ended
 
@@ -123,7 +128,8 @@ class Fleet:
             clock=self._clock,
             entropy=self._entropy,
         )
-        flusher = Flusher(lane, self._sender(config, provider), self._spool, self._clock)
+        workers = Workers(f"send-{config.name}", 4)
+        flusher = Flusher(lane, self._sender(config, provider), self._spool, self._clock, workers.submit)
         loop = Loop(
             f"lane-{config.name}",
             flusher.step,
@@ -134,7 +140,7 @@ class Fleet:
             is_background=True,
         )
         flusher.on_done = loop.request_stop
-        self._runners = {**self._runners, config.name: _Runner(config, provider, flusher, loop)}
+        self._runners = {**self._runners, config.name: _Runner(config, provider, flusher, loop, workers)}
         loop.start()
 
     def _died(self, name: str, error: BaseException) -> None:

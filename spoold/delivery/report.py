@@ -3,8 +3,7 @@
 from spoold.delivery.sender import Attempt
 from spoold.log import Logger
 from spoold.metrics import Metrics
-from spoold.spool.contract import DeadLetter, LaneState
-from spoold.spool.lanes import DAMAGED
+from spoold.spool.values import DAMAGED, DeadLetter, ReplayStep, Settlement
 
 
 class LaneReport:
@@ -32,12 +31,40 @@ class LaneReport:
         """All is well, but not as expected."""
         self._log.warning("provider warned", warning=warning)
 
-    def delivered(self, event_count: int, pending: int) -> None:
-        """Events are settled as delivered."""
-        self._metrics.events_delivered.labels(self._lane).inc(event_count)
-        self._log.info("batch flushed successfully", event_count=event_count, pending=pending)
+    def settled(self, settlement: Settlement, pending: int) -> None:
+        """What became of some events is on disk."""
+        delivered = settlement.delivered + len(settlement.released) - settlement.released_filtered
+        filtered = settlement.filtered + settlement.released_filtered
+        for letter in settlement.dead:
+            self._died(letter)
+        if filtered:
+            self._metrics.events_filtered.labels(self._lane).inc(filtered)
+        if delivered:
+            self._metrics.events_delivered.labels(self._lane).inc(delivered)
+            self._log.info("batch flushed successfully", event_count=delivered, pending=pending)
+        if settlement.deferred:
+            first = settlement.deferred[0]
+            self._log.warning("events deferred", event_count=len(settlement.deferred), reason=first.reason)
+        if settlement.replay is not None:
+            self._replayed(settlement.replay)
 
-    def died(self, letter: DeadLetter) -> None:
+    def _replayed(self, step: ReplayStep) -> None:
+        self._metrics.events_replayed.labels(self._lane).inc(step.sent)
+        self._log.info(
+            "replay went on",
+            replay=step.id,
+            sent=step.sent,
+            failed=step.failed,
+            revived=len(step.revived),
+            is_done=step.is_done,
+        )
+
+    def purged(self, event_count: int, pending: int) -> None:
+        """The spool was full: the lane's oldest events were given up, as its owner wants."""
+        self._metrics.events_purged.labels(self._lane).inc(event_count)
+        self._log.error("events purged", event_count=event_count, pending=pending)
+
+    def _died(self, letter: DeadLetter) -> None:
         """An event is set aside."""
         is_damaged = letter.reason == DAMAGED
         # The reason itself is the provider's text: as a label it would have no bound.
@@ -49,21 +76,26 @@ class LaneReport:
             "dead letter", seq=letter.seq, reason=letter.reason, status=letter.status, attempts=letter.attempts
         )
 
-    def failed(self, state: LaneState, *, wait_seconds: float, status: int | None) -> None:
+    def failed_alone(self, seq: int, failures: int, reason: str) -> None:
+        """An event failed by itself while others passed; the lane goes on without it."""
+        self._metrics.retries.labels(self._lane).inc()
+        self._log.warning("event failed alone", seq=seq, failures=failures, reason=reason)
+
+    def failed(self, failures: int, reason: str, pending: int, *, wait_seconds: float, status: int | None) -> None:
         """A request will be repeated."""
         self._metrics.retries.labels(self._lane).inc()
         self._log.warning(
             "batch send failed, retrying",
-            attempt=state.retry.failures,
-            reason=state.retry.last_error,
+            attempt=failures,
+            reason=reason,
             status=status,
             retry_seconds=round(wait_seconds, 3),
-            pending=state.pending,
+            pending=pending,
         )
 
-    def went_down(self, state: LaneState, reason: str) -> None:
+    def went_down(self, state: str, failures: int, reason: str) -> None:
         """The lane will only probe from now on; it keeps its events."""
-        self._log.error("lane down", state=reason, failures=state.retry.failures, reason=state.retry.last_error)
+        self._log.error("lane down", state=state, failures=failures, reason=reason)
 
     def recovered(self, failures: int, pending: int) -> None:
         """The first success after the lane was down or stopped."""

@@ -37,7 +37,7 @@ _READ_BYTES = 65_536
 #: As much of a provider's words as is looked at, mark-up included.
 _MAX_WORDS_CHARACTERS = 4_000
 #: Connections kept for the next request, per host; more than that can be open at a time.
-_KEPT_CONNECTIONS = 16
+_KEPT_CONNECTIONS = 32
 #: A Retry-After beyond this is noise; delivery caps it anyway, but 10^400 must not become infinity there.
 _MAX_RETRY_AFTER_SECONDS = 1e9
 

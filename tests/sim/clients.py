@@ -3,8 +3,8 @@
 import random
 
 from spoold.errors import SpoolClosedError, SpoolFailedError, SpoolFullError
-from spoold.spool.contract import Receipt
 from spoold.spool.local import LocalSpool
+from spoold.spool.values import Receipt
 from tests.sim.ledger import Figures, Submitted, Waiting, make_event
 from tests.sim.parts import SimClock, Trace, hold
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from spoold.api.analytics.v1 import service_pb2
 from spoold.record import Draft
-from spoold.spool.contract import Receipt
+from spoold.spool.values import Receipt
 from tests.sim.parts import SimClock
 from tests.sim.service import POISON
 

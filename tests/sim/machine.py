@@ -5,7 +5,7 @@ world's. ``ingest`` is played by the world's clients.
 """
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from spoold.delivery.backoff import RetryPolicy
@@ -57,13 +57,12 @@ class _NoObserver:
 
 @dataclass
 class SimLane:
-    """A lane and the request that it waits for."""
+    """A lane and the requests that it waits for, each with the longest time for its answer."""
 
     lane: Lane
     sender: HttpSender
     service: Service
-    in_flight: Call | None = None
-    timeout_seconds: float = 0.0
+    in_flight: dict[Call, float] = field(default_factory=dict)
     wake_at: float = 0.0
     is_done: bool = False
 
@@ -128,20 +127,18 @@ class Machine:
         """One turn of a lane's loop."""
         action = sim.lane.step(self.clock.now)
         if isinstance(action, Send):
-            sim.in_flight, sim.timeout_seconds = action.call, action.timeout_seconds
+            sim.in_flight[action.call] = action.timeout_seconds
         elif isinstance(action, Done):
             sim.is_done = True
         return action
 
-    def send(self, sim: SimLane) -> Attempt:
-        """The request of a lane reaches the wire, and something comes back."""
-        assert sim.in_flight is not None
-        return sim.sender.send(sim.in_flight, sim.timeout_seconds)
+    def send(self, sim: SimLane, call: Call) -> Attempt:
+        """A request of a lane reaches the wire, and something comes back."""
+        return sim.sender.send(call, sim.in_flight[call])
 
-    def reply(self, sim: SimLane, attempt: Attempt) -> None:
+    def reply(self, sim: SimLane, call: Call, attempt: Attempt) -> None:
         """The lane learns what came back."""
-        call, sim.in_flight = sim.in_flight, None
-        assert call is not None
+        del sim.in_flight[call]
         sim.lane.on_reply(call, attempt, self.clock.now)
 
     def request_stop(self, budget_seconds: float) -> None:

@@ -8,8 +8,8 @@ from google.protobuf.message import DecodeError
 
 from spoold.api.spoold.record.v1 import record_pb2
 from spoold.record import format_uuid
-from spoold.spool.lanes import DAMAGED
 from spoold.spool.rows import LaneRow
+from spoold.spool.values import DAMAGED
 from tests.sim.ledger import LaneBook, Submitted
 from tests.sim.machine import RETENTION_SECONDS, Machine
 from tests.sim.parts import SimClock, hold
@@ -90,14 +90,30 @@ def check_books(machine: Machine) -> None:
             " (SELECT 1 FROM lane_gap WHERE lane = ? AND _id > after AND _id <= upto)",
             (lane.cursor, max(bound, lane.cursor), lane.name),
         ).fetchone()
+        counts = dict(
+            execute("SELECT kind, count(*) FROM set_aside WHERE lane = ? GROUP BY kind", (lane.name,)).fetchall()
+        )
+        aside = counts.get("deferred", 0)
+        hold("I2: deferred is what stands aside", aside == lane.deferred, lane.name, aside, lane.deferred)
         pending = lane.pending(state.spool)
-        hold("I2: pending is what lies ahead of the cursor", ahead == pending, lane.name, ahead, pending)
-        (dead,) = execute("SELECT count(*) FROM set_aside WHERE lane = ?", (lane.name,)).fetchone()
-        hold("I2: dead is what is set aside", dead == lane.dead, lane.name, dead, lane.dead)
+        hold(
+            "I2: pending is what lies ahead of the cursor or stands aside",
+            ahead + aside == pending,
+            (lane.name, ahead, aside, pending),
+        )
+        dead = counts.get("dead", 0)
+        hold("I2: dead is what is set aside for good", dead == lane.dead, lane.name, dead, lane.dead)
         counted = execute(
-            "SELECT coalesce(sum(delivered), 0), coalesce(sum(dead), 0) FROM ledger WHERE lane = ?", (lane.name,)
+            "SELECT coalesce(sum(delivered), 0), coalesce(sum(dead), 0), coalesce(sum(filtered), 0),"
+            " coalesce(sum(purged), 0) FROM ledger WHERE lane = ?",
+            (lane.name,),
         ).fetchone()
-        told = (lane.delivered - lane.base_delivered, lane.dead - lane.base_dead)
+        told = (
+            lane.delivered - lane.base_delivered,
+            lane.dead - lane.base_dead,
+            lane.filtered - lane.base_filtered,
+            lane.purged - lane.base_purged,
+        )
         hold("I2: the ledger tells the counters", counted == told, lane.name, counted, told)
 
 
@@ -150,7 +166,9 @@ def check_dead_letters(machine: Machine, submitted: list[Submitted], services: d
     by_seq = {event.receipt.seq: event for event in submitted if event.receipt}
     damaged = {(lane, event.damaged_seq) for event in submitted for lane in event.damaged_in}
     found = set()
-    for lane, seq, reason in machine.store.connection.execute("SELECT lane, seq, reason FROM set_aside"):
+    for lane, seq, reason in machine.store.connection.execute(
+        "SELECT lane, seq, reason FROM set_aside WHERE kind = 'dead'"
+    ):
         if reason == DAMAGED:
             found.add((lane, seq))
             continue

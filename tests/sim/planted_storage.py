@@ -27,7 +27,7 @@ STORAGE = (
                 """            for append in appends:
                 append.future.set_exception(answer)
 """,
-                """            from spoold.spool.contract import Receipt
+                """            from spoold.spool.values import Receipt
             seq = self._store.state.spool.last_seq
             for append in appends:
                 made = [Receipt(seq + 1 + n, i, duplicate=False) for n, i in enumerate(append.event_ids)]

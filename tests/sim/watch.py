@@ -35,13 +35,11 @@ class LaneWatch:
             book.not_before = None
         book.refused_alike.clear()
         check_cursor(machine, self._name, book)
-        book.may_repeat = {seq for seq in book.confirmed if seq > book.cursor}
+        aside = machine.spool.deferred(self._name)
+        book.may_repeat = {seq for seq in book.confirmed if seq > book.cursor} | {one.seq for one in aside}
 
     def take_turn(self, machine: Machine, sim: SimLane) -> None:
-        """A lane's turn, or the answer to its request."""
-        if sim.in_flight is not None:
-            self._answer(machine, sim, sim.in_flight)
-            return
+        """A lane's turn."""
         action = machine.step(sim)
         check_cursor(machine, self._name, self.book)
         if isinstance(action, Send):
@@ -68,13 +66,13 @@ class LaneWatch:
         state = next(state for state in machine.spool.lanes() if state.name == self._name)
         longest = _LONGEST_WAIT_SECONDS if state.retry.failures else INTERVAL_SECONDS
         is_bounded = wait.seconds is not None and wait.seconds <= longest + 0.001
-        hold(
-            "a lane with pending events comes again", is_bounded or not state.pending, state.name, wait, sim.lane.state
-        )
+        comes_again = is_bounded or bool(sim.in_flight) or not state.pending
+        hold("a lane with pending events comes again", comes_again, state.name, wait, sim.lane.state)
 
-    def _answer(self, machine: Machine, sim: SimLane, call: Call) -> None:
+    def take_answer(self, machine: Machine, sim: SimLane, call: Call) -> None:
+        """The answer to one of a lane's requests."""
         book = self.book
-        attempt = machine.send(sim)
+        attempt = machine.send(sim, call)
         outcome = attempt.outcome
         self._note("reply", type(outcome).__name__, attempt.status)
         taken: set[int] = set()
@@ -84,16 +82,17 @@ class LaneWatch:
             book.confirmed |= taken
             book.may_repeat |= taken
         self._note_refusal(call, attempt)
-        book.not_before = None
-        before = book.cursor
-        machine.reply(sim, attempt)
+        machine.reply(sim, call, attempt)
+        # The lane is the waker: what came back may be what it waits for.
+        sim.wake_at = self._clock.now
         book.may_repeat -= taken
-        if isinstance(outcome, Retry):
-            asked = outcome.after_seconds
-            said = None if asked is None else self._clock.now + min(asked, RETRY.max_retry_after_seconds)
-            book.not_before = sim.lane.next_attempt_at if said is None else said
+        waits = [] if sim.lane.next_attempt_at is None else [sim.lane.next_attempt_at]
+        if isinstance(outcome, Retry) and outcome.after_seconds is not None:
+            waits += [self._clock.now + min(outcome.after_seconds, RETRY.max_retry_after_seconds)]
+            waits += [] if book.not_before is None else [book.not_before]
+        book.not_before = max(waits, default=None)
         check_cursor(machine, self._name, book)
-        self._check_refusals(sim, before)
+        self._check_refusals(machine, sim)
 
     def _check_taken(self, call: Call, outcome: Delivered, sim: SimLane) -> set[int]:
         owners = call.owners()
@@ -113,14 +112,20 @@ class LaneWatch:
             book.refusal = outcome.reason
             book.refused_alike.append(call.items[0].seq)
 
-    def _check_refusals(self, sim: SimLane, before: int) -> None:
+    def _check_refusals(self, machine: Machine, sim: SimLane) -> None:
         """A bad key must not empty the spool into the dead letters."""
         book = self.book
         if len(book.refused_alike) < _SUSPICIOUS_REFUSALS:
             return
         hold("so many refused alike stop the lane", sim.lane.state == "stopped", self._name, sim.lane.state)
-        passed = [seq for seq in book.refused_alike if before < seq <= book.cursor]
-        hold("I4: what was refused alike is pending again", not passed, self._name, passed)
+        dead = {
+            seq
+            for (seq,) in machine.store.connection.execute(
+                "SELECT seq FROM set_aside WHERE lane = ? AND kind = 'dead'", (self._name,)
+            )
+        }
+        buried = dead & set(book.refused_alike)
+        hold("I4: what was refused alike is pending again", not buried, self._name, sorted(buried))
         book.refused_alike.clear()
 
     def _note(self, *words: object) -> None:

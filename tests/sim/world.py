@@ -183,8 +183,14 @@ class World:
         if names:
             self._take_turn(self.rng.choice(names))
 
-    def _take_turn(self, name: str) -> None:
-        self._guard(lambda: self.watches[name].take_turn(self.live, self.live.lanes[name]))
+    def _take_turn(self, name: str, *, answers: bool | None = None) -> None:
+        """A lane's turn, or the answer to one of its requests, whichever comes first."""
+        watch, sim = self.watches[name], self.live.lanes[name]
+        if sim.in_flight and (self.rng.random() < 0.5 if answers is None else answers):
+            call = self.rng.choice(list(sim.in_flight))
+            self._guard(lambda: watch.take_answer(self.live, sim, call))
+        else:
+            self._guard(lambda: watch.take_turn(self.live, sim))
 
     def trim(self) -> None:
         """The housekeeper's turn."""
@@ -282,8 +288,9 @@ class World:
     def _lose_replies(self) -> None:
         # A request that was under way may have arrived although nobody heard the answer.
         for sim in self.live.lanes.values() if self.machine else ():
-            if sim.in_flight is not None and self.rng.random() < 0.5:
-                self.live.send(sim)
+            for call in sim.in_flight:
+                if self.rng.random() < 0.5:
+                    self.live.send(sim, call)
         self.clients.lose_answers()
 
     def _stop_in_order(self) -> None:
@@ -297,9 +304,14 @@ class World:
             for _ in range(_DRAIN_STEPS):
                 if sim.is_done:
                     break
-                self._take_turn(name)
-                answer_seconds = min(seconds, sim.timeout_seconds) if sim.in_flight else 0.0
-                self.clock.advance(max(answer_seconds, sim.wake_at - self.clock.now))
+                self._take_turn(name, answers=False)
+                if sim.is_done:
+                    break
+                if sim.in_flight:
+                    self.clock.advance(min(seconds, *sim.in_flight.values()))
+                    self._take_turn(name, answers=True)
+                else:
+                    self.clock.advance(max(0.0, sim.wake_at - self.clock.now))
             hold("the final flush ends", sim.is_done, name)
         self._guard(self.live.close)
 
@@ -350,8 +362,10 @@ class World:
         lanes = self.live.lanes
         for _ in range(turns):
             for name, sim in lanes.items():
-                if sim.wake_at <= self.clock.now:
-                    self._take_turn(name)
+                if sim.in_flight:
+                    self._take_turn(name, answers=True)
+                elif sim.wake_at <= self.clock.now:
+                    self._take_turn(name, answers=False)
             next_wake = min(sim.wake_at for sim in lanes.values())
             self.clock.advance(max(_ANSWER_SECONDS, next_wake - self.clock.now))
 

@@ -44,8 +44,8 @@ class PlainProvider:
     def request(self, route: str, parts: Sequence[bytes], stamp: Stamp) -> HttpRequest:
         raise AssertionError(f"nothing goes over a network here: {len(parts)} records for {route}, {stamp}")
 
-    def read_reply(self, route: str, parts: int, reply: HttpReply) -> Outcome:
-        raise AssertionError(f"nothing comes back from a network here: {reply.status} from {route} for {parts} records")
+    def read_reply(self, route: str, parts: Sequence[bytes], reply: HttpReply) -> Outcome:
+        raise AssertionError(f"nothing comes back from a network here: {reply.status} from {route} for {parts}")
 
 
 class LaneRig:

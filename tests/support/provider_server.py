@@ -121,6 +121,10 @@ class ProviderServer:
         """The credential that is taken."""
         return self._taken.token
 
+    @token.setter
+    def token(self, token: str) -> None:
+        self._taken.token = token
+
     @property
     def refuse(self) -> Rule | None:
         """A rule of the test beside the provider's own."""

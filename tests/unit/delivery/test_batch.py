@@ -1,13 +1,17 @@
 """A batch on its way: calls within a provider's limits, and the longest stretch that can be settled."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoold.delivery.batch import Batch, Call, Item, plan
+from spoold.delivery.batch import Batch, Call, Item, next_call
+from spoold.delivery.feed import encode_all, fill
+from spoold.delivery.filter import EventFilter
 from spoold.providers.base import Encoded, Limits
 from spoold.record import DamagedEvent, Event
-from spoold.spool.contract import DeadLetter
+from spoold.spool.values import DeadLetter
 from tests.support.events import make_event, make_identify
 from tests.support.lanes import PlainProvider, seqs
 
@@ -17,6 +21,15 @@ class Multiplying(PlainProvider):
 
     def encode(self, event: Event) -> Encoded:
         return Encoded("events", (b"{}",) * int(event.event_name))
+
+
+def plan(
+    provider: PlainProvider, after: int, upto: int, events: Sequence[Event | DamagedEvent], cap: int | None
+) -> Batch:
+    """A stretch of the journal as a batch."""
+    batch = Batch(after, upto, [event.seq for event in events])
+    fill(batch, encode_all(provider, EventFilter(exclude=["hidden"]), events), provider.routes, cap)
+    return batch
 
 
 def call_of(*parts: int) -> Call:
@@ -71,18 +84,20 @@ def test_a_cap_that_was_learnt_is_kept_but_never_raises_the_providers_own() -> N
 def test_what_can_not_be_sent_is_known_at_once() -> None:
     damaged = DamagedEvent(3, b"", "checksum")
     good = [make_event(seq=1), make_event(seq=2, event_name="unsendable")]
-    events: list[Event | DamagedEvent] = [*good, damaged, make_identify(seq=4)]
+    hidden = make_event(seq=4, event_name="hidden")
+    events: list[Event | DamagedEvent] = [*good, damaged, hidden, make_identify(seq=5)]
 
-    batch = plan(PlainProvider(), 0, 4, events, None)
+    batch = plan(PlainProvider(), 0, 5, events, None)
 
-    assert [(call.route, seqs(call)) for call in batch.calls] == [("events", [1]), ("profiles", [4])]
-    batch.resolve(1, None)
+    assert [(call.route, seqs(call)) for call in batch.calls] == [("events", [1]), ("profiles", [5])]
+    batch.resolve(1, "delivered")
     after, upto, fates = batch.take_settleable()
-    assert (after, upto) == (0, 3)
+    assert (after, upto) == (0, 4)
     assert fates == [
-        None,
-        DeadLetter(2, "unsendable: it has no user", None, 0),
-        DeadLetter(3, "damaged", None, 0),
+        (1, "delivered"),
+        (2, DeadLetter(2, "unsendable: it has no user", None, 0)),
+        (3, DeadLetter(3, "damaged", None, 0)),
+        (4, "filtered"),
     ]
 
 
@@ -93,9 +108,9 @@ def test_what_can_not_be_sent_is_known_at_once() -> None:
 def test_only_a_stretch_from_the_start_can_be_settled(known: list[int], stretch: tuple[int, int], count: int) -> None:
     batch = Batch(10, 15, [11, 12, 13, 15])
     for seq in known:
-        batch.resolve(seq, None)
+        batch.resolve(seq, "delivered")
 
-    assert batch.is_head_known == (count > 0)
+    assert batch.has_known == bool(known)
     after, upto, fates = batch.take_settleable()
     assert ((after, upto), len(fates)) == (stretch, count)
 
@@ -103,10 +118,10 @@ def test_only_a_stretch_from_the_start_can_be_settled(known: list[int], stretch:
 def test_a_batch_that_is_known_to_its_end_is_settled_to_where_the_page_ended() -> None:
     """Behind the last event the page may have jumped over what the lane missed."""
     batch = Batch(10, 99, [11, 12])
-    batch.resolve(11, None)
+    batch.resolve(11, "delivered")
     assert batch.take_settleable()[:2] == (10, 11)
     assert not batch.is_resolved
-    batch.resolve(12, None)
+    batch.resolve(12, "delivered")
 
     assert batch.is_resolved
     assert batch.take_settleable()[:2] == (11, 99)
@@ -115,7 +130,7 @@ def test_a_batch_that_is_known_to_its_end_is_settled_to_where_the_page_ended() -
 
 def test_a_fate_can_be_taken_back_until_it_is_settled() -> None:
     batch = Batch(0, 2, [1, 2])
-    batch.resolve(1, None)
+    batch.resolve(1, "delivered")
     batch.take_settleable()
     batch.resolve(2, DeadLetter(2, "no", 400, 1))
 
@@ -127,7 +142,7 @@ def test_a_fate_can_be_taken_back_until_it_is_settled() -> None:
 def test_every_event_is_settled_exactly_once_in_order(order: list[int], data: st.DataObject) -> None:
     batch, settled, cursor = Batch(0, 20, range(1, 13)), 0, 0
     for seq in order:
-        batch.resolve(seq, None)
+        batch.resolve(seq, "delivered")
         if data.draw(st.booleans()):
             after, upto, fates = batch.take_settleable()
             assert after == cursor
@@ -148,3 +163,56 @@ def test_limits_are_those_of_the_route() -> None:
     batch = plan(TwoLimits(), 0, 10, events, None)
 
     assert [len(call.items) for call in batch.calls] == [3, 3, 2, 2]
+
+
+def test_what_stands_aside_is_settled_as_it_is_known() -> None:
+    batch = Batch(0, 0, [3, 5, 9])
+    batch.resolve(5, "delivered")
+
+    assert (batch.take_known(), len(batch)) == ([(5, "delivered")], 2)
+    assert batch.take_known() == []
+
+
+def test_who_failed_alone_goes_alone() -> None:
+    call = call_of(1, 1, 1)
+    call.items[1].failures = 2
+
+    assert [seqs(part) for part in call.with_suspects_alone()] == [[2], [1, 3]]
+
+
+def call_to(route: str, *, in_order: bool = False) -> Call:
+    return Call(route, (Item(1, "", (b"{}",), in_order),))
+
+
+def test_what_must_keep_its_place_waits_for_all_before_it_on_its_route() -> None:
+    batch = Batch(0, 9, range(1, 10))
+    first, ordered, behind = call_to("events"), call_to("events", in_order=True), call_to("events")
+    elsewhere = call_to("profiles", in_order=True)
+    batch.calls = [first, ordered, behind, elsewhere]
+
+    went = []
+    while (picked := next_call([batch], now=0.0)) is not None:
+        picked[1].is_flying = True
+        went.append(picked[1])
+    assert went == [first, elsewhere]
+    batch.replace(first)
+    assert next_call([batch], now=0.0) == (batch, ordered)
+    batch.replace(ordered)
+    assert next_call([batch], now=0.0) == (batch, behind)
+
+
+def test_a_batch_that_waits_holds_up_what_must_come_behind_it() -> None:
+    batch, following = Batch(0, 1, [1]), Batch(1, 2, [2])
+    batch.calls, following.calls = [call_to("profiles", in_order=True)], [call_to("profiles"), call_to("events")]
+    batch.not_before = 5.0
+
+    assert next_call([batch, following], now=4.9) == (following, following.calls[1])
+    assert next_call([batch, following], now=5.0) == (batch, batch.calls[0])
+
+
+def test_the_same_events_are_the_same_batch() -> None:
+    one, other = (Call("events", tuple(Item(seq, f"id{seq}", ()) for seq in seqs)) for seqs in ([1, 2], [1, 3]))
+    again = Call("profiles", tuple(Item(seq + 7, f"id{seq}", (b"{}",), attempts=3) for seq in (1, 2)))
+
+    assert len(one.batch_id) == 32
+    assert one.batch_id == again.batch_id != other.batch_id

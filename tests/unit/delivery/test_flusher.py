@@ -1,6 +1,6 @@
 """A lane's thread, step by step; and that one lane's trouble is nobody else's (I5)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,11 @@ class ScriptedSender:
         self.ends.append("close")
 
 
+def at_once(work: Callable[[], None]) -> None:
+    """The thread that carries a call, without a thread."""
+    work()
+
+
 @pytest.fixture
 def sender() -> ScriptedSender:
     return ScriptedSender()
@@ -44,7 +49,7 @@ def sender() -> ScriptedSender:
 
 @pytest.fixture
 def flusher(rig: LaneRig, sender: ScriptedSender, clock: FakeClock) -> Flusher:
-    return Flusher(rig.lane, sender, rig.opened.spool, clock)
+    return Flusher(rig.lane, sender, rig.opened.spool, clock, at_once)
 
 
 def step(flusher: Flusher, clock: FakeClock) -> float | None:
@@ -89,9 +94,9 @@ def test_the_final_flush_is_reported_once_it_is_over(flusher: Flusher, rig: Lane
     flusher.wait(None)
 
     assert step(flusher, clock) == 0
-    assert (ends, rig.state.pending) == ([], 0)
+    assert (ends, rig.state.pending) == ([], 3)
     assert step(flusher, clock) is None
-    assert ends == ["done"]
+    assert (ends, rig.state.pending) == (["done"], 0)
 
 
 def test_abort_and_close_are_the_senders(flusher: Flusher, sender: ScriptedSender) -> None:
@@ -102,8 +107,9 @@ def test_abort_and_close_are_the_senders(flusher: Flusher, sender: ScriptedSende
 
 
 def test_test_mode_delivers_to_nobody(rig: LaneRig, clock: FakeClock, capsys: pytest.CaptureFixture[str]) -> None:
-    flusher = Flusher(rig.lane, TestModeSender(get_logger("tests")), rig.opened.spool, clock)
+    flusher = Flusher(rig.lane, TestModeSender(get_logger("tests")), rig.opened.spool, clock, at_once)
     rig.append(50)
+    step(flusher, clock)
     step(flusher, clock)
 
     assert rig.state.delivered == 50
@@ -127,7 +133,7 @@ def test_one_providers_trouble_neither_delays_nor_loses_anothers_events(
     neighbour: tuple[LaneRig, Lane], clock: FakeClock, trouble: Outcome
 ) -> None:
     rig, other = neighbour
-    flusher = Flusher(other, sender := ScriptedSender(), rig.opened.spool, clock)
+    flusher = Flusher(other, sender := ScriptedSender(), rig.opened.spool, clock, at_once)
     for _ in range(10):
         rig.append(50)
         rig.run(trouble, status=503)
@@ -143,10 +149,25 @@ def test_one_providers_trouble_neither_delays_nor_loses_anothers_events(
 
 def test_what_one_provider_refuses_the_other_may_take(neighbour: tuple[LaneRig, Lane], clock: FakeClock) -> None:
     rig, other = neighbour
-    flusher = Flusher(other, ScriptedSender(), rig.opened.spool, clock)
+    flusher = Flusher(other, ScriptedSender(), rig.opened.spool, clock, at_once)
     rig.append(50)
     rig.run(Stop("HTTP 401"))
+    step(flusher, clock)
     step(flusher, clock)
 
     assert (rig.state.pending, rig.opened.lane("other").delivered) == (50, 50)
     assert rig.opened.spool.stats().pending == 50
+
+
+def test_a_mistake_in_a_provider_ends_the_step_and_loses_nothing(rig: LaneRig, clock: FakeClock) -> None:
+    class Broken(ScriptedSender):
+        def send(self, call: Call, timeout_seconds: float) -> Attempt:
+            raise RuntimeError(f"a bug with {len(call.items)} events in {timeout_seconds} s")
+
+    flusher = Flusher(rig.lane, Broken(), rig.opened.spool, clock, at_once)
+    rig.append(50)
+    assert step(flusher, clock) == 0
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        step(flusher, clock)
+    assert rig.state.pending == 50
