@@ -17,6 +17,7 @@ from rich.table import Table
 
 from tests.bench.backlog import backlog
 from tests.bench.calls import batch, unary
+from tests.bench.catching_up import catching_up
 from tests.bench.figures import Figure
 from tests.bench.lone import lone
 from tests.bench.queues import queue
@@ -28,6 +29,7 @@ _BENCHMARKS: Mapping[str, Callable[[int], list[Figure]]] = {
     "lone": lone,
     "queue": queue,
     "backlog": backlog,
+    "catching_up": catching_up,
 }
 _STYLES = {"ok": "green", "below": "red", "above": "red", "skipped": "yellow", "crashed": "bold red"}
 

@@ -39,9 +39,9 @@ def home(name: str) -> Iterator[Path]:
 
 
 @contextmanager
-def server(module: str) -> Iterator[tuple[int, int]]:
+def server(module: str, *arguments: str) -> Iterator[tuple[int, int]]:
     """A server of this package in a process of its own: (port, pid)."""
-    command = [sys.executable, "-m", f"tests.bench.{module}"]
+    command = [sys.executable, "-m", f"tests.bench.{module}", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT) as process:
         try:
             assert process.stdout is not None
