@@ -74,23 +74,20 @@ def diff(sdk: object, ours: object, path: Path = ()) -> Found:
     return {} if text(sdk) == text(ours) else {path: (text(sdk), text(ours))}
 
 
-def foretold(differences: Mapping[str, Difference], event: Logical) -> dict[str, Found]:
-    """By name, the differences that ``event`` makes."""
-    found = {name: difference.foretell(event) for name, difference in differences.items()}
-    return {name: places for name, places in found.items() if places}
-
-
 def check(differences: Mapping[str, Difference], event: Logical, sdk: object, ours: object) -> set[str]:
     """Fail unless ``sdk`` and ``ours`` differ exactly as foretold; the names of the differences that there are.
 
     Where two speak of one place, the later one knows better.
     """
-    names = foretold(differences, event)
     expected: Found = {}
-    for places in names.values():
-        expected |= places
+    names = set()
+    for name, difference in differences.items():
+        places = difference.foretell(event)
+        if places:
+            expected |= places
+            names.add(name)
     assert diff(sdk, ours) == expected
-    return set(names)
+    return names
 
 
 def check_envelopes(table: Sequence[tuple[str, object, object, str]], sdk: object, ours: object) -> None:

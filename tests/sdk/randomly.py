@@ -8,9 +8,8 @@ from tests.sdk.logical import Logical, identify
 from tests.support.events import EVENT_ID, TIME_MS
 
 texts = st.text(max_size=8)
-scalars = (
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | texts
-)
+numbers = st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
+scalars = st.none() | st.booleans() | numbers | texts | st.just("x" * 1_100)
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=6
 )
@@ -23,7 +22,7 @@ def properties(special: Sequence[str]) -> st.SearchStrategy[dict[str, object]]:
 
 
 def random_tracks(*, placeholders: Sequence[str], special: Sequence[str]) -> st.SearchStrategy[Logical]:
-    """Track events of users, devices, both, nobody, and ids that mean nobody."""
+    """Track events of users, devices, both, nobody, and, where there are any, ids that mean nobody."""
     who = st.just("") | ids | st.sampled_from([id_.title() for id_ in placeholders])
     return st.builds(
         Logical,

@@ -1,22 +1,22 @@
-"""What the official SDK sends to Mixpanel for an event, and what we send for the same one: every difference by name."""
+"""What the official SDK sends to Mixpanel for an event, and what we send for the same one: each difference by name."""
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import mixpanel
 import pytest
 from hypothesis import given, settings
 
-from spoold.providers.base import Encoded, ProviderSettings, Unsendable
+from spoold.providers.base import ProviderSettings, Unsendable
 from spoold.providers.mixpanel import KIND
 from spoold.providers.placeholders import FORBIDDEN_BY_MIXPANEL, usable_id
-from tests.sdk.callers import CREDENTIAL, call_mixpanel, send_with_sdk
+from tests.sdk.callers import CREDENTIAL, call_mixpanel
 from tests.sdk.comparing import ABSENT, UUID4, Difference, Found, Like, check, check_envelopes, differing, numbers, text
-from tests.sdk.logical import Logical, encoded, identify, post
+from tests.sdk.logical import Logical, encoded, identify
 from tests.sdk.randomly import random_identifies, random_tracks
-from tests.sdk.recorder import Recorded, Recorder
+from tests.sdk.recorder import Recorded
+from tests.sdk.wire import Case, Wire, encode, exchange
 
 PROPERTIES = (0, "properties")
 RESERVED = ("time", "distinct_id", "$insert_id", "$user_id", "$device_id", "token")
@@ -142,13 +142,6 @@ ALWAYS = {"time", "token", "library", "ip"}
 PROFILE = {"$time", "$ip"}
 
 
-class Case(NamedTuple):
-    """An event, and the names of all differences that there are."""
-
-    event: Logical
-    names: set[str]
-
-
 CASES = {
     "user": Case(Logical(properties={"plan": "pro"}), ALWAYS | {"$user_id"}),
     "user and device": Case(Logical(anonymous_id="d-4f2a9"), ALWAYS),
@@ -193,41 +186,22 @@ def test_every_difference_has_a_case() -> None:
     assert set().union(*(case.names for case in CASES.values())) == DIFFERENCES.keys()
 
 
-class Wire(NamedTuple):
-    """What came over the wire for one case: the SDK's requests, one for each record, and ours."""
-
-    sdk: list[Recorded]
-    ours: Recorded
-
-
 @pytest.fixture(scope="module")
-def wire() -> Iterator[dict[str, Wire]]:
+def wire() -> dict[str, Wire]:
     """Everything sent once, by both."""
-    with Recorder() as theirs, Recorder() as mine:
-        complaints = send_with_sdk("mixpanel", theirs.url, [case.event for case in CASES.values()])
-        assert not any(complaints)
-        provider = KIND.build(ProviderSettings(mine.url, CREDENTIAL))
-        requests = iter(theirs.requests)
-        sent = {}
-        for name, case in CASES.items():
-            route, parts = encode(case.event)
-            post(provider, route, parts)
-            sent[name] = Wire([next(requests) for _part in parts], mine.requests[-1])
-        assert not list(requests)
-        yield sent
+    return exchange("mixpanel", KIND, {name: case.event for name, case in CASES.items()}, records)
 
 
-def encode(event: Logical) -> tuple[str, tuple[bytes, ...]]:
-    made = encoded(KIND.build(ProviderSettings(KIND.endpoint, CREDENTIAL)), event)
-    assert isinstance(made, Encoded)
-    return made.route, made.parts
+def records(request: Recorded) -> list[object]:
+    """The SDK sends one record a request."""
+    said = request.json
+    return said if isinstance(said, list) else [said]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_records_differ_as_named(wire: dict[str, Wire], name: str) -> None:
     event, names = CASES[name]
-    sdk = [request.json for request in wire[name].sdk]
-    assert check(DIFFERENCES, event, sdk, wire[name].ours.json) == names
+    assert check(DIFFERENCES, event, wire[name].sdk, wire[name].ours) == names
 
 
 BASIC = "Basic " + base64.b64encode(f"{CREDENTIAL}:".encode()).decode()
@@ -258,7 +232,9 @@ ENGAGE_ENVELOPE = (("query", '""', '"verbose=1&strict=1&ip=0"', "the form's fiel
 def test_the_envelopes_differ_as_named(
     wire: dict[str, Wire], name: str, table: Sequence[tuple[str, object, object, str]]
 ) -> None:
-    check_envelopes((*ALL_ENVELOPES, *table), wire[name].sdk[0].envelope, wire[name].ours.envelope)
+    sent = wire[name]
+    assert sent.sdk_request is not None
+    check_envelopes((*ALL_ENVELOPES, *table), sent.sdk_request.envelope, sent.our_request.envelope)
 
 
 def test_a_profile_of_nobody_is_ours_to_refuse() -> None:
@@ -280,8 +256,7 @@ class Kept:
 def compare(event: Logical) -> None:
     kept = Kept()
     call_mixpanel(mixpanel.Mixpanel(CREDENTIAL, consumer=kept), event)
-    _route, parts = encode(event)
-    check(DIFFERENCES, event, kept.records, [json.loads(part) for part in parts])
+    check(DIFFERENCES, event, kept.records, [json.loads(part) for part in encode(KIND, event).parts])
 
 
 @settings(max_examples=500, deadline=None)
