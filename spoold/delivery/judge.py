@@ -15,6 +15,8 @@ from spoold.providers.base import Deferral, Delivered, Retry, Split, Stop
 from spoold.spool.values import DeadLetter, Deferred, LaneState, RetryState
 
 _MIN_BODY_BYTES = 1024
+#: Longest wait of an event that fails alone, in ``retry.max_delay``: ten minutes with the default.
+_MAX_LONE_WAITS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Judge:
         self._entropy = entropy
         self._refusals = Refusals()
         self.blame = Blame()
+        self._held_until = 0.0
         self.round = 0
         self.ramp: int | None = None
 
@@ -193,11 +196,12 @@ class Judge:
         if call.round != self.round and before.failures:
             return self._fail_late(case, retry)
         # Whoever names a time to come again speaks of itself, not of what it was sent.
-        if retry.blames_content and retry.after_seconds is None and self.blame.is_to_blame(call):
-            if len(call.items) > 1:
+        if retry.blames_content and retry.after_seconds is None:
+            is_to_blame = self.blame.is_to_blame(call)
+            if is_to_blame and len(call.items) > 1:
                 batch.replace(call, *call.cut(len(call.items) // 2))
-            elif self._may_defer(batch, 1):
-                return self._fail_alone(case, retry)
+            elif len(call.items) == 1 and (is_to_blame or call.items[0].failures) and self._may_defer(batch, 1):
+                return self._fail_alone(case, retry, is_to_blame=is_to_blame)
         failures = before.failures + 1
         wait = self._policy.wait_seconds(failures, retry, self._entropy)
         effect = self._hold(case, "retry", retry.reason, wait, is_stopped=before.is_stopped)
@@ -208,25 +212,32 @@ class Judge:
 
     def _fail_late(self, case: "_Case", retry: Retry) -> Effect:
         """One of several that were under way: the failure is known, only a longer wait is news."""
-        before, wall_ms = case.state.retry, self._clock.wall_ms()
+        before = case.state.retry
         wait = self._policy.wait_seconds(before.failures, retry, self._entropy)
-        wait_ms = int(wait * 1000)
-        if retry.after_seconds is None or wall_ms + wait_ms <= before.not_before_ms:
+        if retry.after_seconds is None or case.now + wait <= self._held_until:
             return Effect("retry")
-        longer = replace(before, wait_ms=wait_ms, not_before_ms=wall_ms + wait_ms)
-        return Effect("retry", longer, case.now + wait, is_urgent=True)
+        self._held_until = case.now + wait
+        wait_ms = int(wait * 1000)
+        longer = replace(before, wait_ms=wait_ms, not_before_ms=self._clock.wall_ms() + wait_ms)
+        return Effect("retry", longer, self._held_until, is_urgent=True)
 
-    def _fail_alone(self, case: "_Case", retry: Retry) -> Effect:
-        """Others pass, this one does not: the lane goes on without it, and some time gives it up."""
+    def _fail_alone(self, case: "_Case", retry: Retry, *, is_to_blame: bool) -> Effect:
+        """Others pass, this one does not: the lane goes on without it, and some time gives it up.
+
+        One that was to blame before tells nothing of the provider: the lane does not wait for it.
+        """
         item, status = case.call.items[0], case.attempt.status
-        item.failures += 1
+        item.failures += is_to_blame
         case.batch.replace(case.call)
         if item.failures >= MAX_LONE_FAILURES:
             reason = f"{retry.reason} (alone {item.failures} times, while others were delivered)"
             case.batch.resolve(item.seq, DeadLetter(item.seq, reason, status, item.attempts))
             self.blame.forget(item.seq)
         else:
-            wait = self._policy.wait_seconds(item.failures, retry, self._entropy)
+            # The less there is to learn, the longer.
+            wait = self._policy.max_delay_seconds * min(item.attempts, _MAX_LONE_WAITS)
+            if is_to_blame:
+                wait = self._policy.wait_seconds(item.failures, retry, self._entropy)
             case.batch.resolve(item.seq, self._deferred(item, wait, retry.reason, status))
         self._report.failed_alone(item.seq, item.failures, retry.reason)
         return Effect("partial", is_urgent=True)
@@ -243,6 +254,7 @@ class Judge:
         wait_ms = int(wait * 1000)
         self.ramp = None
         self.round += 1
+        self._held_until = case.now + wait
         retry = RetryState(case.state.retry.failures + 1, is_stopped, wait_ms, wall_ms + wait_ms, reason, wall_ms)
         return Effect(outcome, retry, case.now + wait, is_urgent=True)
 

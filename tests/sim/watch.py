@@ -3,7 +3,7 @@
 from spoold.delivery.batch import Call
 from spoold.delivery.lane import Send, Wait
 from spoold.delivery.sender import Attempt
-from spoold.providers.base import Delivered, Retry, Split
+from spoold.providers.base import Delivered, Outcome, Retry, Split
 from tests.sim.ledger import Figures, LaneBook, Submitted
 from tests.sim.machine import INTERVAL_SECONDS, RETRY, Machine, SimLane
 from tests.sim.oracles import check_cursor, check_stopped
@@ -82,17 +82,23 @@ class LaneWatch:
             book.confirmed |= taken
             book.may_repeat |= taken
         self._note_refusal(call, attempt)
+        before = sim.lane.next_attempt_at
         machine.reply(sim, call, attempt)
         # The lane is the waker: what came back may be what it waits for.
         sim.wake_at = self._clock.now
         book.may_repeat -= taken
-        waits = [] if sim.lane.next_attempt_at is None else [sim.lane.next_attempt_at]
-        if isinstance(outcome, Retry) and outcome.after_seconds is not None:
-            waits += [self._clock.now + min(outcome.after_seconds, RETRY.max_retry_after_seconds)]
-            waits += [] if book.not_before is None else [book.not_before]
-        book.not_before = max(waits, default=None)
+        self._note_wait(outcome, before, sim.lane.next_attempt_at)
         check_cursor(machine, self._name, book)
         self._check_refusals(machine, sim)
+
+    def _note_wait(self, outcome: Outcome, before: float | None, after: float | None) -> None:
+        book = self.book
+        if isinstance(outcome, Retry) and outcome.after_seconds is not None:
+            asked = self._clock.now + min(outcome.after_seconds, RETRY.max_retry_after_seconds)
+            book.not_before = max(asked, after or 0.0, book.not_before or 0.0)
+        elif after is None or after != before:
+            # A wait that goes on may be one that a jump of the wall clock has shortened for the next life.
+            book.not_before = after
 
     def _check_taken(self, call: Call, outcome: Delivered, sim: SimLane) -> set[int]:
         owners = call.owners()
