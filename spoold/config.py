@@ -4,7 +4,6 @@ The model is frozen; a new configuration is a new object. Attributes carry their
 keys don't (``interval = "10s"``).
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,11 @@ from pydantic_core import ErrorDetails
 
 from spoold import config_values as check
 from spoold.config_lanes import add_lanes
-from spoold.config_sources import SECRET_TEXT, Draft, mask_url, read_draft
+from spoold.config_sources import SECRET_TEXT, Draft, error_reason, key_advice, read_draft
 from spoold.errors import ConfigError
-from spoold.providers.base import Kind
-from spoold.providers.registry import Kinds
-from spoold.units import format_duration, format_size
+from spoold.providers.base import Kind, OptionValue, ProviderSettings
+from spoold.providers.registry import Kinds, build_provider
+from spoold.units import format_duration
 
 #: Read when no ``--config`` is given and it exists.
 DEFAULT_PATH = Path("/etc/spoold/spoold.toml")
@@ -32,11 +31,17 @@ _TIB = 1024**4
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
 
-JsonValue = str | int | float | bool | None
-
 Boolean = Annotated[bool, BeforeValidator(check.boolean)]
 AbsolutePath = Annotated[Path, BeforeValidator(check.absolute_path)]
 SocketPath = Annotated[Path, BeforeValidator(check.socket_path)]
+EventPatterns = Annotated[tuple[str, ...], BeforeValidator(check.event_patterns)]
+PropertyPaths = Annotated[tuple[str, ...], BeforeValidator(check.property_paths)]
+StaticProperties = Annotated[dict[str, str | int | float | bool], BeforeValidator(check.static_properties)]
+
+#: Attributes of a lane that stand for no key of its table: they come from the table's name and from the kind.
+_NO_KEYS = frozenset({"name", "credential_name", "options", "secret_options"})
+#: A word of a secret header's value, such as what follows ``Bearer``; shorter ones are too common to be masked.
+_MIN_WORD_CHARACTERS = 8
 
 
 class _Section(BaseModel):
@@ -154,24 +159,76 @@ class LaneConfig(_Section):
 
     Attributes:
         kind: How to speak to the provider; the name when the file gives none.
-        endpoint: Base URL without a trailing slash; None for the kind's own.
-        api_key: The credential in force. None only in test mode.
+        region: One of the kind's regions, instead of an endpoint.
+        endpoint: Base URL without a trailing slash, or the whole URL for a kind that has none of its own. None for the
+            region's or the kind's.
+        api_key: The credential in force. None where the kind needs none, and in test mode.
         api_key_file: Where the file says that the key is; ``api_key`` has been read from there already.
+        credential_name: The key that holds ``api_key``, as the kind calls it.
         start: Where a lane that is new begins: at the end of the journal, or at what is retained.
         timeout_seconds: For connecting, and again for each wait for bytes: 1 to 300.
         ca_file: PEM certificates to trust instead of the system's.
         proxy: URL of an HTTP proxy. May hold a password: never log it.
+        in_flight: Requests that may be under way at once under a backlog, 1 to 32.
+        when_full: When the spool is full of what this lane has pending: refuse new events, or give up its oldest.
+        batch: As for all lanes, but for what the lane's own table says.
+        retry: As for all lanes, but for what the lane's own table says.
+        include: Names of the tracked events that the lane gets; empty for all.
+        exclude: Names of those that it doesn't; ``$identify`` for profiles.
+        drop: Paths of properties that it doesn't get.
+        redact: Paths of properties of which it doesn't get the value.
+        add: Properties that each tracked event gets unless it has one of that name.
+        options: A value for each of the kind's own keys. May hold secrets: never log it.
+        secret_options: Which of them are secret.
     """
 
     name: Annotated[str, BeforeValidator(check.lane_name)]
     kind: str
-    endpoint: Annotated[str, BeforeValidator(check.endpoint)] | None = None
-    api_key: Annotated[SecretStr, BeforeValidator(check.secret)] | None = None
+    region: str | None = None
+    endpoint: Annotated[str, BeforeValidator(check.full_url)] | None = Field(default=None, repr=False)
+    credential_name: str = "api_key"
+    api_key: Annotated[SecretStr, BeforeValidator(check.secrets)] | None = None
     api_key_file: AbsolutePath | None = None
     start: Literal["latest", "earliest"] = "latest"
     timeout_seconds: Annotated[float, Field(validation_alias="timeout"), check.duration(1, 300)] = 30.0
     ca_file: AbsolutePath | None = None
     proxy: Annotated[str, BeforeValidator(check.proxy_url)] | None = Field(default=None, repr=False)
+    in_flight: Annotated[int, check.integer(1, 32)] = 4
+    when_full: Literal["refuse", "purge"] = "refuse"
+    include: EventPatterns = ()
+    exclude: EventPatterns = ()
+    drop: PropertyPaths = ()
+    redact: PropertyPaths = ()
+    add: StaticProperties = Field(default_factory=dict)
+    batch: BatchConfig = BatchConfig()
+    retry: RetryConfig = RetryConfig()
+    options: Mapping[str, OptionValue] = Field(default_factory=dict, repr=False)
+    secret_options: frozenset[str] = frozenset()
+
+    @property
+    def secrets(self) -> Iterator[str]:
+        """Every text of this lane that must never be shown."""
+        if self.api_key is not None:
+            yield self.api_key.get_secret_value()
+            yield from self.api_key.get_secret_value().split()
+        if password := urlsplit(self.proxy or "").password:
+            yield password
+        yield urlsplit(self.endpoint or "").query
+        for name in self.secret_options:
+            value = self.options[name]
+            for text in value.values() if isinstance(value, Mapping) else [str(value or "")]:
+                yield text
+                yield from (word for word in text.split() if len(word) >= _MIN_WORD_CHARACTERS)
+
+    def provider_settings(self, kind: Kind) -> ProviderSettings:
+        """What the provider of this lane is built from.
+
+        In test mode a credential that is missing is replaced by a text that is none: nothing is sent.
+        """
+        endpoint = self.endpoint or (kind.regions[self.region] if self.region else kind.endpoint)
+        missing = "test-mode" if kind.needs_credential else ""
+        credential = missing if self.api_key is None else self.api_key.get_secret_value()
+        return ProviderSettings(endpoint, credential, self.options)
 
 
 class Config(_Section):
@@ -205,8 +262,7 @@ class Config(_Section):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every text that must never be shown; for ``log.register_secrets``."""
-        keys = [lane.api_key.get_secret_value() for lane in self.lanes if lane.api_key]
-        return (*keys, *(password for lane in self.lanes if (password := urlsplit(lane.proxy or "").password)))
+        return tuple(dict.fromkeys(text for lane in self.lanes for text in lane.secrets if text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +286,7 @@ def load_config(
     *,
     kinds: Mapping[str, Kind] | None = None,
     default_path: Path = DEFAULT_PATH,
+    test_mode: bool | None = None,
 ) -> LoadedConfig:
     """The configuration from file, credentials and variables, each over the one before.
 
@@ -239,25 +296,25 @@ def load_config(
         path: The TOML file; None for ``default_path``, which need not exist.
         environ: The environment variables.
         kinds: The kinds of provider; None for those that are installed.
+        test_mode: In which mode the lanes are read, for a daemon that runs in it whatever the file says now.
 
     Raises:
         ConfigError: With all that is wrong, one problem a line; each names key, source, value, reason and fix.
     """
     draft = read_draft(path, default_path, environ)
-    add_lanes(draft, environ, Kinds() if kinds is None else kinds)
-    try:
-        config = Config.model_validate(draft.tree, by_alias=True, by_name=False)
-    except ValidationError as exc:
-        names = [lane["name"] for lane in draft.tree["providers"]]
-        for error in exc.errors(include_url=False, include_input=False):
-            _refuse(draft, error, names)
-    if draft.problems:
+    draft.test_mode = test_mode
+    found = add_lanes(draft, environ, Kinds() if kinds is None else kinds, lane_keys())
+    config = _validated(draft)
+    if config is not None:
+        for lane in config.lanes:
+            _try_to_build(draft, lane, found[lane.name])
+    if config is None or draft.problems:
         raise ConfigError("\n".join(draft.problems))
     sources = {key: draft.sources.get(key, "default") for key, _ in _entries(config)}
     return LoadedConfig(config, sources, tuple(draft.warnings))
 
 
-def describe_config(loaded: LoadedConfig) -> list[tuple[str, JsonValue, str]]:
+def describe_config(loaded: LoadedConfig) -> list[tuple[str, check.JsonValue, str]]:
     """Each key in force with its value and its source, in the order of the packaged file.
 
     Durations and sizes are written as in the file (``10s``, ``10GiB``), what is not set is None, and a secret is
@@ -266,68 +323,78 @@ def describe_config(loaded: LoadedConfig) -> list[tuple[str, JsonValue, str]]:
     return [(key, value, loaded.sources[key]) for key, value in _entries(loaded.config)]
 
 
-def _entries(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
+def _validated(draft: Draft) -> Config | None:
+    try:
+        return Config.model_validate(draft.tree, by_alias=True, by_name=False)
+    except ValidationError as exc:
+        names = [lane["name"] for lane in draft.tree["providers"]]
+        for error in exc.errors(include_url=False, include_input=False):
+            _refuse(draft, error, names)
+    return None
+
+
+def _try_to_build(draft: Draft, lane: LaneConfig, kind: Kind) -> None:
+    """Some settings only the provider itself can judge."""
+    try:
+        build_provider(lane.kind, kind, lane.provider_settings(kind))
+    except ConfigError as exc:
+        draft.refuse(f"providers.{lane.name}.{exc.key or 'kind'}", str(exc).removeprefix(f"{exc.key}: "))
+
+
+def _entries(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, check.JsonValue]]:
     for key, name in _keys(type(section)).items():
         value = getattr(section, name)
         if isinstance(value, BaseModel):
             yield from _entries(value, f"{prefix}{key}.")
         elif name == "lanes":
             for lane in value:
-                yield from _entries(lane, f"{prefix}{key}.{lane.name}.")
+                yield from _lane_entries(lane, f"{prefix}{key}.{lane.name}.")
         else:
-            yield f"{prefix}{key}", _as_json(name, value)
+            yield f"{prefix}{key}", check.shown(name, value)
+
+
+def _lane_entries(lane: LaneConfig, prefix: str) -> Iterator[tuple[str, check.JsonValue]]:
+    for key, value in _entries(lane):
+        name = f"{lane.credential_name}{key.removeprefix('api_key')}" if key.startswith("api_key") else key
+        yield f"{prefix}{name}", value
+    for name, option in lane.options.items():
+        is_hidden = name in lane.secret_options and option is not None
+        yield f"{prefix}{name}", SECRET_TEXT if is_hidden else check.shown(name, option)
 
 
 def _keys(section: type[BaseModel]) -> dict[str, str]:
-    """The TOML keys of a table, each with its attribute. A lane's name is no key: it is the name of its table."""
+    """The TOML keys of a table, each with its attribute."""
     return {
         str(field.validation_alias or name): name
         for name, field in section.model_fields.items()
-        if (section, name) != (LaneConfig, "name")
+        if section is not LaneConfig or name not in _NO_KEYS
     }
 
 
-def _as_json(name: str, value: object) -> JsonValue:
-    match value:
-        case SecretStr():
-            return SECRET_TEXT
-        case float() if name.endswith("_seconds"):
-            return format_duration(value)
-        case int() if name.endswith("_bytes"):
-            return format_size(value)
-        case str() if name == "proxy":
-            return mask_url(value)
-        case str() | int() | None:
-            return value
-        case _:
-            return str(value)
+def lane_keys() -> list[str]:
+    """The keys that a lane of any kind may have; those in tables of its own with a dot."""
+    lane = LaneConfig(name="any", kind="any")
+    return [*_keys(LaneConfig), *(key for key, _ in _entries(lane) if "." in key)]
 
 
 def _refuse(draft: Draft, error: ErrorDetails, lane_names: list[str]) -> None:
     """Note one of pydantic's errors in our own words."""
     path = [lane_names[part] if isinstance(part, int) else part for part in error["loc"]]
     key = ".".join(path)
-    if error["type"] == "extra_forbidden":
-        draft.refuse(key, f"there is no such key{_advice(path)}", is_value_shown=False)
+    if _is_inherited(draft, path):
         return
-    reason = error["msg"]
-    if error["type"] == "value_error":
-        reason = str(error["ctx"]["error"])
-    elif error["type"] == "literal_error":
-        reason = f"must be {error['ctx']['expected']}"
-    elif error["type"] == "model_type":
-        reason = f"must be a table: [{key}]"
+    if error["type"] == "extra_forbidden":
+        section = type(getattr(Config(), path[-2])) if path[:-1] else Config
+        advice = key_advice(path[-1], _keys(section), [key for key, _ in _entries(Config())])
+        draft.refuse(key, f"there is no such key{advice}", is_value_shown=False)
+        return
     # What is wrong with a table as a whole lies between its keys: say where those came from.
     origins = [f"{name} from {source}" for name, source in draft.sources.items() if name.startswith(f"{key}.")]
-    draft.refuse(key or "spoold", reason, source=", ".join(origins))
+    draft.refuse(key or "spoold", error_reason(error, key), source=draft.sources.get(key, ", ".join(origins)))
 
 
-def _advice(path: list[str]) -> str:
-    *tables, leaf = path
-    section: type[BaseModel] = Config
-    if tables:
-        section = LaneConfig if tables[0] == "providers" else type(getattr(Config(), tables[0]))
-    if near := difflib.get_close_matches(leaf.lower(), _keys(section), n=1):
-        return f"; did you mean {near[0]}?"
-    elsewhere = [key for key, _ in _entries(Config()) if key.rpartition(".")[2] == leaf]
-    return f"; did you mean {elsewhere[0]}?" if elsewhere else f"; known here: {', '.join(_keys(section))}"
+def _is_inherited(draft: Draft, path: list[str]) -> bool:
+    """Whether a lane has this from the tables for all lanes, where it is refused already."""
+    key = ".".join(path)
+    is_shared = path[0:1] == ["providers"] and path[2:3] in (["batch"], ["retry"])
+    return is_shared and not any(name == key or name.startswith(f"{key}.") for name in draft.written)

@@ -15,9 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic_core import ErrorDetails
+
 from spoold.errors import ConfigError
 
 SECRET_TEXT = "********"  # noqa: S105 - what is shown instead of one
+
+#: What credentials are called. A kind may have other secrets, but a kind that is not known can't say so.
+CREDENTIALS = frozenset({"api_key", "write_key", "secret"})
 
 _LONGEST_SHOWN = 80
 _TRUE = {"1", "true", "yes", "on"}
@@ -76,6 +81,8 @@ class Draft:
         written: What the user wrote for a key, where that is not what stands in ``tree``.
         problems: What can't be used, each with the key, the reason and the fix.
         warnings: What can, but should be looked at.
+        exposure: The warning that is due if the file holds a secret; empty when not everyone can read it.
+        test_mode: In which mode the lanes are read, if that is not for the file to say.
     """
 
     file: Path
@@ -84,11 +91,14 @@ class Draft:
     written: dict[str, object] = field(default_factory=dict, repr=False)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    exposure: str = ""
+    test_mode: bool | None = None
+    _secret_keys: set[str] = field(default_factory=set)
 
     @property
     def is_test_mode(self) -> bool:
         """Whether nothing will be sent, so that no credential is needed."""
-        return self.tree.get("test_mode") is True
+        return self.tree.get("test_mode") is True if self.test_mode is None else self.test_mode
 
     def put(self, key: str, value: object, source: str, *, written: object = None) -> None:
         """Set ``key``, over what a weaker source gave."""
@@ -102,6 +112,15 @@ class Draft:
         self.sources[key] = source
         self.written[key] = value if written is None else written
 
+    def hide(self, key: str) -> None:
+        """Never show the value of ``key``."""
+        self._secret_keys.add(key)
+
+    def warn_of_exposure(self) -> None:
+        """The file holds a secret: say so, once, if everyone can read it."""
+        if self.exposure and self.exposure not in self.warnings:
+            self.warnings.append(self.exposure)
+
     def refuse(self, key: str, reason: str, *, source: str = "", is_value_shown: bool = True) -> None:
         """Note why ``key`` can't be used. A value that is, or may be, a secret is never shown."""
         self.problems.append(self._complaint(key, reason, source, is_value_shown=is_value_shown))
@@ -112,9 +131,25 @@ class Draft:
         notes.append(self._complaint(key, reason, source, is_value_shown=True))
 
     def _complaint(self, key: str, reason: str, source: str, *, is_value_shown: bool) -> str:
-        value = f" = {_shown(key, self.written[key])}" if is_value_shown and key in self.written else ""
+        value = f" = {self._shown(key, self.written[key])}" if is_value_shown and key in self.written else ""
         source = source or self.sources.get(key, "")
         return f"{key}{value}{f' ({source})' if source else ''}: {reason}"
+
+    def _shown(self, key: str, value: object) -> str:
+        file_of = key.removesuffix("_file")
+        # A key file that is no path may well be the key.
+        if self._is_secret(key) or (self._is_secret(file_of) and not str(value).startswith("/")):
+            return SECRET_TEXT
+        if isinstance(value, str):
+            text = json.dumps(mask_url(value))
+        elif isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**64):
+            text = json.dumps(value)
+        else:
+            return f"({type(value).__name__})"
+        return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+    def _is_secret(self, key: str) -> bool:
+        return key in self._secret_keys or key.rpartition(".")[2] in CREDENTIALS
 
 
 def read_draft(path: Path | None, default_path: Path, environ: Mapping[str, str]) -> Draft:
@@ -147,8 +182,9 @@ def _read_toml(draft: Draft, file: BinaryIO) -> None:
     except (ValueError, RecursionError) as exc:
         raise ConfigError(f"{draft.file}: this is not TOML: {exc}") from None
     _note_source(draft, draft.tree, "")
-    if any(key.endswith(".api_key") for key in draft.sources):
-        _warn_if_readable_by_all(draft, file)
+    draft.exposure = _exposure(file)
+    if any(key.rpartition(".")[2] in CREDENTIALS for key in draft.sources):
+        draft.warn_of_exposure()
 
 
 def _note_source(draft: Draft, table: dict[str, Any], prefix: str) -> None:
@@ -158,19 +194,6 @@ def _note_source(draft: Draft, table: dict[str, Any], prefix: str) -> None:
         else:
             draft.sources[f"{prefix}{name}"] = f"file {draft.file}"
             draft.written[f"{prefix}{name}"] = value
-
-
-def _shown(key: str, value: object) -> str:
-    leaf = key.rpartition(".")[2]
-    if leaf == "api_key" or (leaf == "api_key_file" and not str(value).startswith("/")):
-        return SECRET_TEXT  # A key file that is no path may well be the key.
-    if isinstance(value, str):
-        text = json.dumps(mask_url(value))
-    elif isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**64):
-        text = json.dumps(value)
-    else:
-        return f"({type(value).__name__})"
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 def mask_url(text: str) -> str:
@@ -184,7 +207,7 @@ def read_secret(draft: Draft, path: Path, *, key: str, source: str) -> str | Non
     try:
         with path.open("rb") as file:
             text = file.read().decode().strip()
-            _warn_if_readable_by_all(draft, file)
+            exposure = _exposure(file)
     except OSError as exc:
         draft.blame(key, f"can't be read: {exc.strerror}; put the key there, readable for spoold's user", source=source)
         return None
@@ -193,7 +216,16 @@ def read_secret(draft: Draft, path: Path, *, key: str, source: str) -> str | Non
     if not text:
         draft.blame(key, "is empty or not UTF-8; write the key, and nothing else, into the file", source=source)
         return None
+    draft.warnings += [exposure] if exposure else []
     return text
+
+
+def key_advice(leaf: str, known: Collection[str], elsewhere: Collection[str]) -> str:
+    """What may be meant by a key that is not among those ``known`` in its table: one of them, or one ``elsewhere``."""
+    if near := difflib.get_close_matches(leaf.lower(), known, n=1):
+        return f"; did you mean {near[0]}?"
+    moved = [key for key in elsewhere if key.rpartition(".")[2] == leaf]
+    return f"; did you mean {moved[0]}?" if moved else f"; known here: {', '.join(known)}"
 
 
 def warn_of_near_misses(draft: Draft, environ: Mapping[str, str], known: Collection[str]) -> None:
@@ -209,10 +241,20 @@ def warn_of_near_misses(draft: Draft, environ: Mapping[str, str], known: Collect
             draft.warnings.append(f"environment variable {name} has no meaning here; did you mean {near[0]}?")
 
 
-def _warn_if_readable_by_all(draft: Draft, file: BinaryIO) -> None:
+def error_reason(error: ErrorDetails, key: str) -> str:
+    """What pydantic found wrong with ``key``, in our own words."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "literal_error":
+        return f"must be {error['ctx']['expected']}"
+    return f"must be a table: [{key}]" if error["type"] == "model_type" else error["msg"]
+
+
+def _exposure(file: BinaryIO) -> str:
     mode = os.fstat(file.fileno()).st_mode
-    if mode & stat.S_IROTH:
-        draft.warnings.append(
-            f"{file.name} holds a key and is readable by everyone (mode {mode & 0o7777:04o}): "
-            f"chmod {mode & 0o7770:04o} {file.name}"
-        )
+    if not mode & stat.S_IROTH:
+        return ""
+    return (
+        f"{file.name} holds a key and is readable by everyone (mode {mode & 0o7777:04o}): "
+        f"chmod {mode & 0o7770:04o} {file.name}"
+    )

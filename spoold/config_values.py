@@ -1,19 +1,21 @@
-"""What a value in the configuration may be: one check each, with a text that says what is expected.
+"""What a value in the configuration may be, one check each with a text that says what is expected, and how it is shown.
 
 Each check takes what the file or a variable holds (or a value that passed it before) and returns the value to keep.
 It raises ValueError with the reason and the fix; the value itself is added, or hidden, by whoever reports it.
 """
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from pydantic import BeforeValidator, SecretStr
 
+from spoold.config_sources import SECRET_TEXT, mask_url
 from spoold.units import format_duration, format_size, parse_duration, parse_size
 
 #: A unix socket's path has 108 bytes in the kernel, the closing NUL included.
@@ -25,8 +27,12 @@ _LANE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 #: What an HTTP header can carry without a question of encoding.
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_SEVERAL = re.compile(r"[\x21-\x7e]+( [\x21-\x7e]+)*")
+#: Doubles up to here hold every integer exactly, and JSON's readers have doubles.
+_MAX_EXACT_INTEGER = 2**53
 
 N = TypeVar("N", int, float)
+JsonValue = str | int | float | bool | list[str] | dict[str, str | int | float | bool] | None
 
 
 def integer(low: int, high: int) -> BeforeValidator:
@@ -154,14 +160,20 @@ def lane_name(value: object) -> str:
     return value
 
 
-def endpoint(value: object) -> str:
-    """A base URL, kept without a trailing slash."""
-    parts = _http_url(value)
-    if "@" in parts.netloc:
-        raise ValueError("must not hold a user or a password: the credential has a key of its own")
-    if parts.query or parts.fragment:
+def base_url(value: object) -> str:
+    """An endpoint that paths are added to, kept without a trailing slash."""
+    text = _endpoint(value)
+    if "?" in text or "#" in text:
         raise ValueError("must be a base URL, without ? and #")
-    return parts.geturl().rstrip("/")
+    return text.rstrip("/")
+
+
+def full_url(value: object) -> str:
+    """An endpoint that is the whole URL, kept as it is."""
+    text = _endpoint(value)
+    if "#" in text:
+        raise ValueError("must be a URL without #: no server gets to see what is behind it")
+    return text
 
 
 def proxy_url(value: object) -> str:
@@ -174,14 +186,77 @@ def proxy_url(value: object) -> str:
 
 def secret(value: object) -> SecretStr:
     """A credential that an HTTP header can carry."""
+    return _secret(value, _PRINTABLE)
+
+
+def secrets(value: object) -> SecretStr:
+    """One credential, or several with a blank between them."""
+    return _secret(value, _SEVERAL)
+
+
+def event_patterns(value: object) -> tuple[str, ...]:
+    """Names of events, which may hold ``*`` and ``?``."""
+    return _texts(value, 'must be a list of event names such as ["Order Paid", "Cart *"], none of them empty')
+
+
+def property_paths(value: object) -> tuple[str, ...]:
+    """Paths of properties, with dots between their segments, which may hold ``*``."""
+    expected = 'must be a list of properties such as ["email", "*.ssn", "address.*"], nothing empty between the dots'
+    paths = _texts(value, expected)
+    if not all(all(path.split(".")) for path in paths):
+        raise ValueError(expected)
+    return paths
+
+
+def static_properties(value: object) -> dict[str, Any]:
+    """Properties that each event gets: texts, finite numbers and booleans by name."""
+    if not isinstance(value, dict) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError('must be a table of properties such as { environment = "production" }')
+    for name, item in value.items():
+        is_exact = isinstance(item, int) and abs(item) <= _MAX_EXACT_INTEGER
+        is_finite = isinstance(item, float) and math.isfinite(item)
+        if not isinstance(item, str) and not is_exact and not is_finite:
+            raise ValueError(f"{name!r} must be a text, a finite number, a whole number up to 2^53, true or false")
+    return dict(value)
+
+
+def shown(name: str, value: object) -> JsonValue:
+    """A value as the file would have it, without what is secret in it. ``name`` is the attribute that holds it."""
+    if isinstance(value, SecretStr):
+        return SECRET_TEXT
+    if name in {"endpoint", "proxy"} and isinstance(value, str):
+        return mask_url(value)
+    if name.endswith("_seconds") and isinstance(value, float):
+        return format_duration(value)
+    if name.endswith("_bytes") and isinstance(value, int):
+        return format_size(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, str | int | dict | None) else str(value)
+
+
+def _texts(value: object, expected: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item for item in value):
+        raise ValueError(expected)
+    return tuple(value)
+
+
+def _secret(value: object, form: re.Pattern[str]) -> SecretStr:
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(text, str):
         raise ValueError("must be a text in quotes")  # noqa: TRY004
     if not text:
         raise ValueError("is empty: give the provider's key, or remove the line")
-    if _PRINTABLE.fullmatch(text) is None:
+    if form.fullmatch(text) is None:
         raise ValueError("must be printable ASCII without blanks or control characters: copy the key again")
     return SecretStr(text)
+
+
+def _endpoint(value: object) -> str:
+    parts = _http_url(value)
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user or a password: the credential has a key of its own")
+    return _text(value)
 
 
 def _http_url(value: object) -> SplitResult:

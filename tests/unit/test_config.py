@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from spoold.config import BatchConfig, Config, LoadedConfig, RetryConfig, describe_config, load_config
 from spoold.errors import ConfigError
+from spoold.providers.registry import Kinds
 
 PACKAGED = Path(__file__).parents[2] / "packaging" / "spoold.toml"
 KEY = {"MIXPANEL_API_KEY": "s3cr3t-0123456789"}
@@ -39,29 +40,47 @@ def test_packaged_config_equals_the_defaults(tmp_path: Path) -> None:
     assert packaged.model_copy(update={"ingest": ingest}) == defaults
 
 
-def test_every_commented_key_of_the_packaged_file_is_real(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", ["region", "endpoint"])
+def test_every_commented_key_of_the_packaged_file_is_real(tmp_path: Path, other: str) -> None:
     uncommented = re.sub(r"(?m)^#(?=\[|[a-z_]+ = )", "", PACKAGED.read_text())
+    one_of_two = re.sub(rf"(?m)^{other} = .*(us|api\.mixpanel\.com)\"$", "", uncommented)
 
-    config = load(tmp_path, uncommented, {"TEST_MODE": "true"}).config
+    config = load(tmp_path, one_of_two, {"TEST_MODE": "true"}).config
 
-    assert [lane.name for lane in config.lanes] == ["mixpanel", "second-project"]
+    assert [lane.name for lane in config.lanes] == ["mixpanel", "second-project", "amplitude", "segment", "crm"]
     assert config.ingest.socket == Path("/run/spoold/ingest.sock")
+
+
+def test_every_commented_key_of_the_packaged_file_shows_its_default(tmp_path: Path) -> None:
+    lane = re.search(r"(?s)#\[providers\.mixpanel\].*?(?=\n# Another project)", PACKAGED.read_text())
+    assert lane is not None
+    uncommented = re.sub(r"(?m)^#(?=\[|[a-z_]+ = )", "", lane[0])
+    plain = re.sub(r"(?m)^(region|endpoint|api_key_file|ca_file|proxy) = .*", "", uncommented)
+
+    assert load(tmp_path, plain).config == load(tmp_path).config
 
 
 def test_every_key_is_in_the_packaged_file_in_the_order_of_the_description() -> None:
     written, table = [], ""
     for line in PACKAGED.read_text().splitlines():
-        if match := re.match(r"#?\[(providers\.mixpanel|\w+)\]", line):
+        if match := re.match(r"#?\[(providers\.mixpanel[.a-z]*|\w+)\]", line):
             table = f"{match[1]}."
         elif line.startswith("#[providers.second"):
             break
         elif match := re.match(r"#?([a-z_]+) = ", line):
             written.append(f"{table}{match[1]}")
 
-    described = {key for key, _, _ in describe_config(load_config(PACKAGED, KEY))}
-    assert set(written) == described - {"providers.mixpanel.api_key"}
+    described = [key for key, _, _ in describe_config(load_config(PACKAGED, KEY))]
+    assert set(written) == set(described) - {"providers.mixpanel.api_key"}
     in_tables = [key for key in written if not key.startswith("providers.")]
-    assert in_tables == [key for key, _, _ in describe_config(load_config(PACKAGED, KEY)) if key in in_tables]
+    assert in_tables == [key for key in described if key in in_tables]
+
+
+def test_every_key_of_the_kinds_is_in_the_packaged_file() -> None:
+    kinds = [Kinds()[name] for name in Kinds()]
+
+    names = {name for kind in kinds for name in (f"{kind.credential}_file", *kind.options)}
+    assert not [name for name in names if f"\n#{name} = " not in PACKAGED.read_text()]
 
 
 @pytest.mark.parametrize(
@@ -263,7 +282,9 @@ PATHS = ["spool.url", "batch.size", "retry", "ingest.host", "ingest.socket", "in
 LANE_PATHS = [
     "",
     ".mixpanel",
-    *(f".mixpanel.{key}" for key in ("kind", "api_key_file", "endpoint", "proxy", "ca_file")),
+    *(f".mixpanel.{key}" for key in ("kind", "api_key_file", "endpoint", "proxy", "ca_file", "region", "batch")),
+    *(f".mixpanel.{key}" for key in ("in_flight", "include", "redact", "add", "add.x", "retry.max_delay")),
+    *(f".webhook.{key}" for key in ("secret", "endpoint", "format", "source", "headers", "headers.X", "max_events")),
 ]
 SCALARS = st.booleans() | st.integers() | st.floats() | st.text()
 

@@ -296,7 +296,7 @@ def test_a_key_for_a_lane_that_is_not_there_is_warned_about(file: Path) -> None:
 
 
 def test_a_lane_built_in_code_obeys_the_same_rules() -> None:
-    lane = LaneConfig(name="a", kind="mixpanel", api_key=SecretStr(SECRET), endpoint="http://127.0.0.1:1/")
+    lane = LaneConfig(name="a", kind="mixpanel", api_key=SecretStr(SECRET), endpoint="http://127.0.0.1:1")
 
     assert lane.endpoint == "http://127.0.0.1:1"
     with pytest.raises(ValueError, match="is no name for a lane"):
