@@ -91,6 +91,10 @@ class Judge:
             case Stop():
                 return self._stop(case, outcome.reason)
 
+    def release(self) -> None:
+        """No wait is to be waited out any more: an operator says so, or the provider is well."""
+        self._held_until = 0.0
+
     def _take(self, case: "_Case", delivered: Delivered) -> Effect:
         if delivered.warning:
             self._report.warned(delivered.warning)
@@ -148,6 +152,7 @@ class Judge:
         """The provider answered as one that is well."""
         if case.call.round != self.round:
             return Effect(outcome)
+        self.release()
         retry = case.state.retry
         if retry.is_stopped or self._policy.is_down(retry.failures):
             self._report.recovered(retry.failures, case.state.pending)
@@ -250,13 +255,14 @@ class Judge:
         return effect
 
     def _hold(self, case: "_Case", outcome: str, reason: str, wait: float, *, is_stopped: bool) -> Effect:
-        wall_ms = self._clock.wall_ms()
-        wait_ms = int(wait * 1000)
         self.ramp = None
         self.round += 1
-        self._held_until = case.now + wait
+        # Another answer may have asked for longer while this call was under way.
+        self._held_until = max(self._held_until, case.now + wait)
+        wall_ms = self._clock.wall_ms()
+        wait_ms = int((self._held_until - case.now) * 1000)
         retry = RetryState(case.state.retry.failures + 1, is_stopped, wait_ms, wall_ms + wait_ms, reason, wall_ms)
-        return Effect(outcome, retry, case.now + wait, is_urgent=True)
+        return Effect(outcome, retry, self._held_until, is_urgent=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,7 @@ class Lane:
         if self._state.flushes != self._flushes:
             self._flushes = self._state.flushes
             self._wait_until = now
+            self._judge.release()
             self._supply.hurry(now)
         if self._settings.when_full == "purge" and not any(self._window.flying()):
             while self._spool.wants_room(self.name):

@@ -16,6 +16,8 @@ from spoold.spool.values import LaneState, Settlement
 _BACKLOG_BATCHES = 20
 #: Dead letters made pending again, or events of a replay, in one step.
 _REPLAY_EVENTS = 500
+#: Record bytes given up in one step.
+_PURGE_BYTES = 1024 * 1024
 
 
 class Supply:
@@ -123,7 +125,7 @@ class Supply:
     def take_purgeable(self, state: LaneState, most: int) -> tuple[int, int]:
         """The oldest pending events, to be given up: (how many, up to which seq). What was in hand is let go."""
         self.start(state)
-        page = self._spool.read(self._lane, state.cursor, max_events=most, max_bytes=1 << 30)
+        page = self._spool.read(self._lane, state.cursor, max_events=most, max_bytes=_PURGE_BYTES)
         self._feed.rewind(page.after)
         return len(page.events), page.after
 

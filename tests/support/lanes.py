@@ -56,11 +56,19 @@ class LaneRig:
     """
 
     def __init__(
-        self, directory: Path, clock: FakeClock, entropy: FakeEntropy, provider: PlainProvider, settings: LaneSettings
+        self,
+        directory: Path,
+        clock: FakeClock,
+        entropy: FakeEntropy,
+        provider: PlainProvider,
+        settings: LaneSettings,
+        *,
+        max_bytes: int = 1024 * MIB,
     ) -> None:
         self._directory = directory
         self._provider = provider
         self._settings = settings
+        self._max_bytes = max_bytes
         self.clock = clock
         self.entropy = entropy
         self.calls: list[Call] = []
@@ -68,7 +76,13 @@ class LaneRig:
 
     def start(self) -> None:
         """Open the spool and take the lane up where it stands."""
-        opened = open_spool(self._directory, clock=self.clock, entropy=self.entropy, retention_seconds=1e9)
+        opened = open_spool(
+            self._directory,
+            clock=self.clock,
+            entropy=self.entropy,
+            retention_seconds=1e9,
+            max_bytes=self._max_bytes,
+        )
         self.opened: OpenSpool = self._life.enter_context(opened)
         self.opened.spool.open_lane("mixpanel", "mixpanel", "earliest")
         self.metrics = Metrics()
@@ -183,6 +197,7 @@ def running_lane(
     clock: FakeClock | None = None,
     jitter: float | None = None,
     provider: PlainProvider | None = None,
+    max_bytes: int = 1024 * MIB,
     **settings: Any,
 ) -> Iterator[LaneRig]:
     """A lane on an empty spool."""
@@ -192,6 +207,7 @@ def running_lane(
         FakeEntropy(jitter=jitter),
         provider or PlainProvider(),
         LaneSettings(**{**{name: getattr(SETTINGS, name) for name in SETTINGS.__slots__}, **settings}),
+        max_bytes=max_bytes,
     )
     rig.start()
     try:

@@ -105,6 +105,22 @@ def test_a_longer_wait_that_another_answer_asks_for_is_kept_over_a_restart(rig: 
     assert rig.wait_seconds() == 40.0
 
 
+def test_a_probe_that_was_under_way_does_not_shorten_a_wait_that_another_answer_asked_for(
+    rig: LaneRig, clock: FakeClock
+) -> None:
+    rig.append(150)
+    first, second, _third = calls_of(rig)
+    rig.reply(second, RETRY, 503)
+    clock.advance(1)
+    probe = rig.call()
+    rig.reply(first, Retry("HTTP 429", after_seconds=600.0), 429)
+    rig.reply(probe, RETRY, 503)
+    assert rig.wait_seconds() == 600.0
+    rig.restart(after_seconds=100)
+
+    assert rig.wait_seconds() == 500.0
+
+
 def test_a_call_that_hangs_does_not_hold_up_the_probe(rig: LaneRig, clock: FakeClock) -> None:
     rig.append(300)
     hanging, second, _third, _fourth = calls_of(rig)
