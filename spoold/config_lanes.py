@@ -94,7 +94,9 @@ def _lane(draft: Draft, name: str, kind: Kind, environ: Mapping[str, str], known
     _find_endpoint(draft, name, table, kind, environ)
     _check_ca_file(draft, name, table)
     _refuse_unknown_keys(draft, name, table, kind, known)
-    lane = {leaf: value for leaf, value in table.items() if leaf in known and not leaf.startswith("api_key")}
+    # A name with a dot is a path in ``known``; in a file it would be a key in quotes.
+    taken = {*credential_keys(kind), *(path for path in known if "." in path)}
+    lane = {leaf: value for leaf, value in table.items() if leaf in known and leaf not in taken}
     lane |= {section: _inherited(draft, key, section, table.get(section, {})) for section in _INHERITED}
     if "add" in table:
         # A table is noted by the keys in it.

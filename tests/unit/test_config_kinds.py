@@ -174,6 +174,7 @@ def test_filters_and_flow_are_told_per_lane(file: Path) -> None:
         ("max_body_byte = 3", "max_body_byte (FILE): there is no such key; did you mean max_body_bytes?"),
         ("headers = {}", "headers: there is no such key; known here: api_key, api_key_file, kind, region, endpoint,"),
         ("write_key = 'x'", "write_key (FILE): there is no such key; did you mean api_key?"),
+        ("'batch.size' = 3", "batch.size (FILE): there is no such key; did you mean batch?"),
         ("options = {}", "options: there is no such key"),
         ("credential_name = 'x'", "credential_name (FILE): there is no such key"),
         ("secret_options = []", "secret_options (FILE): there is no such key"),
