@@ -12,16 +12,20 @@ from spoolctl.app import app
 from spoolctl.failure import Exit
 
 from spoold import main
-from spoold.config import Config, LaneConfig, load_config
+from spoold.config import Config, lane_keys, load_config
 from spoold.config_sources import VARIABLES
 from spoold.gauges import LANE_STATES, read_gauges
 from spoold.metrics import Metrics
+from spoold.providers.registry import Kinds
 from tests.support.clock import FakeClock
 from tests.support.spools import OpenSpool
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
+VARIABLES_OF_LANES = [
+    "ANALYTICS_PROVIDER", "MIXPANEL_API_KEY", "AMPLITUDE_API_KEY", "SEGMENT_WRITE_KEY", "MIXPANEL_ENDPOINT"
+]  # fmt: skip
 
 
 def page(name: str) -> str:
@@ -82,12 +86,18 @@ def test_the_manual_has_each_exit_code() -> None:
     assert not [code for code in codes if f".It {code}\n" not in page("spoold.8")]
 
 
-@pytest.mark.parametrize("key", [*keys(Config), *(key for key in keys(LaneConfig) if key != "name")])
+def keys_of_kinds() -> set[str]:
+    """The names that the built-in kinds have for the credential, and their options."""
+    kinds = [Kinds()[name] for name in Kinds()]
+    return {name for kind in kinds for name in (kind.credential, f"{kind.credential}_file", *kind.options)}
+
+
+@pytest.mark.parametrize("key", sorted({*keys(Config), *lane_keys(), *keys_of_kinds()}))
 def test_the_manual_has_each_key(key: str) -> None:
     assert f".It Ic {key}\n" in page("spoold.toml.5")
 
 
-@pytest.mark.parametrize("variable", [*VARIABLES, "ANALYTICS_PROVIDER", "MIXPANEL_API_KEY", "MIXPANEL_ENDPOINT"])
+@pytest.mark.parametrize("variable", [*VARIABLES, *VARIABLES_OF_LANES])
 def test_the_manual_and_the_readme_have_each_variable(variable: str) -> None:
     assert f".Ev {variable} " in page("spoold.toml.5")
     assert f"`{variable}`" in README
