@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import NamedTuple
 
+from spoold.spool.rows import LaneRow
 from spoold.spool.statements import SQL
 from spoold.spool.transaction import Transaction
 from spoold.spool.values import DAMAGED, DeadLetter, Deferred, Settlement
@@ -19,21 +20,23 @@ class Moved(NamedTuple):
         return Moved(self.dead + other.dead, self.deferred + other.deferred)
 
 
-def check_aside(tx: Transaction, lane: str, settlement: Settlement) -> None:
+def check_aside(tx: Transaction, lane: LaneRow, settlement: Settlement) -> None:
     """Raise ValueError for what can't be moved: nothing is written then."""
     fates: list[DeadLetter | Deferred] = [*settlement.dead, *settlement.deferred]
     seqs = [fate.seq for fate in fates] + [*settlement.released]
     if any(count > 1 for count in Counter(seqs).values()):
-        raise ValueError(f"lane {lane} has two fates for one event among {sorted(seqs)}")
+        raise ValueError(f"lane {lane.name} has two fates for one event among {sorted(seqs)}")
+    from_ahead = {fate.seq for fate in fates if fate.seq > settlement.after}
     may_be_dead = {fate.seq for fate in settlement.deferred}
     for seq in seqs:
-        if seq > settlement.after:
-            is_there = tx.connection.execute(SQL["has_record"], (seq,)).fetchone() is not None
+        if seq in from_ahead:
+            has_record = tx.connection.execute(SQL["has_record"], (seq,)).fetchone() is not None
+            is_there = has_record and not lane.is_missed(seq)
         else:
-            kind = _kind(tx, lane, seq)
+            kind = _kind(tx, lane.name, seq)
             is_there = kind == "deferred" or (kind == "dead" and seq in may_be_dead)
         if not is_there:
-            raise ValueError(f"lane {lane} can't set aside event {seq}: it is neither ahead nor aside")
+            raise ValueError(f"lane {lane.name} can't move event {seq}: it is neither ahead nor aside")
 
 
 def set_aside(tx: Transaction, lane: str, settlement: Settlement, now_ms: int) -> Moved:

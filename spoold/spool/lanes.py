@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from spoold.errors import LaneClosedError, LeaseLostError
 from spoold.spool.aside import check_aside, set_aside
-from spoold.spool.replays import advance_replay
+from spoold.spool.replays import advance_replay, check_step
 from spoold.spool.rows import Gap, LaneRow, find_row, read_seqs, write_seqs
 from spoold.spool.statements import SQL
 from spoold.spool.transaction import Transaction
@@ -71,7 +71,9 @@ def settle(tx: Transaction, lease: Lease, settlement: Settlement, now_ms: int) -
     if lane.cursor != settlement.after:
         raise LeaseLostError(f"lane {lane.name} stands at {lane.cursor}, not {settlement.after}")
     _check_bounds(tx, lane, settlement)
-    check_aside(tx, lane.name, settlement)
+    check_aside(tx, lane, settlement)
+    if settlement.replay is not None:
+        check_step(tx, lane.name, settlement.replay)
     moved = set_aside(tx, lane.name, settlement, now_ms)
     if settlement.replay is not None:
         moved = moved.plus(advance_replay(tx, settlement.replay, now_ms))
@@ -135,10 +137,12 @@ def _check_bounds(tx: Transaction, lane: LaneRow, settlement: Settlement) -> Non
     fates: list[DeadLetter | Deferred] = [*settlement.dead, *settlement.deferred]
     aside = [fate.seq for fate in fates if fate.seq > after]
     moved = sum(numbers) + len(aside)
-    is_possible = after <= upto <= tx.spool.last_seq and min(numbers) >= 0
+    is_possible = after <= upto <= end and min(numbers) >= 0
+    is_possible = is_possible and 0 <= settlement.released_filtered <= len(settlement.released)
     if not is_possible or moved > (ahead if upto > after else 0):
         raise ValueError(f"lane {lane.name} can't settle {moved} of {ahead} pending up to {upto}")
-    if upto >= end and moved != ahead:
+    # Also where nothing but what it missed is left behind.
+    if lane.front_of(upto) >= end and moved != ahead:
         raise ValueError(f"lane {lane.name} would pass {ahead} pending events and account for {moved}")
     if any(seq > upto for seq in aside):
         raise ValueError(f"lane {lane.name} can't set aside {sorted(aside)} between {after} and {upto}")

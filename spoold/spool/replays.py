@@ -55,6 +55,20 @@ def cancel_replay(tx: Transaction, number: int, now_ms: int) -> ReplayRow:
     return replay
 
 
+def check_step(tx: Transaction, lane: str, step: ReplayStep) -> None:
+    """Raise for a step that can't be: nothing is written then.
+
+    Raises:
+        UnknownReplayError: The replay ended and was forgotten meanwhile.
+        ValueError: It is another lane's, or not where the step begins.
+    """
+    replay = find_replay(tx.replays, step.id)
+    if replay.lane != lane:
+        raise ValueError(f"lane {lane} can't go on with replay {replay.id} of lane {replay.lane}")
+    if not replay.cursor <= step.upto <= replay.upto or min(step.sent, step.failed) < 0:
+        raise ValueError(f"lane {lane} can't go on with replay {replay.id} at {replay.cursor} as {step}")
+
+
 def advance_replay(tx: Transaction, step: ReplayStep, now_ms: int) -> Moved:
     """Count what a lane did for a replay. One that was cancelled meanwhile stays so, with what was sent."""
     replay = find_replay(tx.replays, step.id)
