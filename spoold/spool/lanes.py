@@ -79,7 +79,8 @@ def settle(tx: Transaction, lease: Lease, settlement: Settlement, now_ms: int) -
         moved = moved.plus(advance_replay(tx, settlement.replay, now_ms))
     delivered = settlement.delivered + len(settlement.released) - settlement.released_filtered
     filtered = settlement.filtered + settlement.released_filtered
-    if settlement.outcome != PLANNED:
+    # One that decides which events share a batch may carry what was known by then.
+    if settlement.outcome != PLANNED or settlement.moves:
         tx.connection.execute(
             SQL["add_ledger"],
             (
