@@ -111,7 +111,7 @@ SELECT record FROM set_aside WHERE lane = ? AND seq = ?;
 SELECT seq, record FROM set_aside WHERE lane = ? AND kind = 'deferred' ORDER BY seq LIMIT 1;
 
 -- name: count_deferred
-SELECT count(DISTINCT seq) FROM set_aside WHERE kind = 'deferred' AND seq <= ?;
+SELECT count(DISTINCT seq) FROM set_aside WHERE kind = 'deferred' AND seq > ? AND seq <= ?;
 
 -- name: dead_page
 SELECT seq, record, status, reason, attempts, set_aside_at_ms FROM set_aside

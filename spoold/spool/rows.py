@@ -130,6 +130,17 @@ class LaneRow:
             end = gap.opened_at - gap.events
         yield end - left, end
 
+    def seqs_ahead(self, spool: SpoolRow) -> Iterator[tuple[int, int]]:
+        """Where the events ahead stand, in order: seqs in (after, upto]."""
+        if not self.ahead(spool):
+            return
+        after = self.cursor
+        for gap in self.gaps:
+            if gap.after > after:
+                yield after, gap.after
+            after = max(after, gap.upto)
+        yield after, self.closed_seq if self.is_closed else spool.last_seq
+
     @property
     def front(self) -> int:
         """The cursor, moved over what the lane missed: its next event stands behind."""
@@ -200,6 +211,14 @@ class State:
             reached = max(reached, upto)
         return total
 
+    def passed_seqs(self) -> Iterator[tuple[int, int]]:
+        """Where the events stand that no lane has ahead, in order: seqs in (after, upto]."""
+        reached = 0
+        for after, upto in sorted(span for lane in self.lanes.values() for span in lane.seqs_ahead(self.spool)):
+            yield reached, after
+            reached = max(reached, upto)
+        yield reached, self.spool.last_seq
+
     def retained(self) -> int:
         """Events in the journal that every lane's cursor has passed."""
         return self.spool.accepted - self.spool.trimmed - self.ahead()
@@ -233,9 +252,9 @@ def pending_events(connection: sqlite3.Connection, state: State) -> int:
     """Events that some lane has not settled, each counted once."""
     if not any(lane.deferred for lane in state.lanes.values()):
         return state.ahead()
-    # Behind the last of all cursors each is counted already: some lane has it ahead.
-    (aside,) = connection.execute(SQL["count_deferred"], (state.settled_seq(),)).fetchone()
-    return state.ahead() + int(aside)
+    # What stands aside in one lane and is ahead in another is counted already.
+    aside = (connection.execute(SQL["count_deferred"], span).fetchone()[0] for span in state.passed_seqs())
+    return state.ahead() + sum(map(int, aside))
 
 
 def read_seqs(text: str) -> tuple[int, ...]:
