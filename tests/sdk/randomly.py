@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tests.sdk.logical import Logical, identify
 from tests.support.events import EVENT_ID, TIME_MS
+
+#: How many are compared. No time limits: a busy machine is no difference.
+TRACKS = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PROFILES = settings(TRACKS, max_examples=200)
 
 texts = st.text(max_size=8)
 numbers = st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)

@@ -9,7 +9,7 @@ import pytest
 from amplitude import Amplitude, BaseEvent, Config
 from amplitude.event import is_validate_object, is_validate_properties
 from amplitude.storage import Storage, StorageProvider
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 
 from spoold.providers.amplitude import KIND
 from spoold.providers.base import ProviderSettings, Unsendable
@@ -29,7 +29,7 @@ from tests.sdk.comparing import (
     text,
 )
 from tests.sdk.logical import Logical, as_event, encoded, identify
-from tests.sdk.randomly import random_identifies, random_tracks
+from tests.sdk.randomly import PROFILES, TRACKS, random_identifies, random_tracks
 from tests.sdk.recorder import Recorded
 from tests.sdk.wire import Case, Wire, encode, exchange
 
@@ -293,14 +293,14 @@ def compare(sdk: tuple[Amplitude, Kept], event: Logical) -> None:
 SPECIAL = ["time", "user_id", "revenue", "ip", "$insert_id", "$set", "$unset", "session_id"]
 
 
-@settings(max_examples=500, deadline=None)
+@TRACKS
 @given(event=random_tracks(placeholders=sorted(FORBIDDEN_BY_AMPLITUDE), special=SPECIAL))
 def test_random_events_differ_in_nothing_else(sdk: tuple[Amplitude, Kept], event: Logical) -> None:
     assume(event.user_id or event.anonymous_id)
     compare(sdk, event)
 
 
-@settings(max_examples=200, deadline=None)
+@PROFILES
 @given(event=random_identifies(special=SPECIAL))
 def test_random_profiles_differ_in_nothing_else(sdk: tuple[Amplitude, Kept], event: Logical) -> None:
     assume(kept(event)[1] or event.nulls)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import mixpanel
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from spoold.providers.base import ProviderSettings, Unsendable
 from spoold.providers.mixpanel import KIND
@@ -14,7 +14,7 @@ from spoold.providers.placeholders import FORBIDDEN_BY_MIXPANEL, usable_id
 from tests.sdk.callers import CREDENTIAL, call_mixpanel
 from tests.sdk.comparing import ABSENT, UUID4, Difference, Found, Like, check, check_envelopes, differing, numbers, text
 from tests.sdk.logical import Logical, encoded, identify
-from tests.sdk.randomly import random_identifies, random_tracks
+from tests.sdk.randomly import PROFILES, TRACKS, random_identifies, random_tracks
 from tests.sdk.recorder import Recorded
 from tests.sdk.wire import Case, Wire, encode, exchange
 
@@ -259,13 +259,13 @@ def compare(event: Logical) -> None:
     check(DIFFERENCES, event, kept.records, [json.loads(part) for part in encode(KIND, event).parts])
 
 
-@settings(max_examples=500, deadline=None)
+@TRACKS
 @given(event=random_tracks(placeholders=sorted(FORBIDDEN_BY_MIXPANEL), special=[*RESERVED, "ip", "mp_lib", "revenue"]))
 def test_random_events_differ_in_nothing_else(event: Logical) -> None:
     compare(event)
 
 
-@settings(max_examples=200, deadline=None)
+@PROFILES
 @given(event=random_identifies(special=["$ip", "$time", "ip", "token", "$email"]))
 def test_random_profiles_differ_in_nothing_else(event: Logical) -> None:
     compare(event)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from segment.analytics.client import Client
 
 from spoold.providers.base import ProviderSettings, Unsendable
@@ -13,7 +13,7 @@ from spoold.providers.segment import KIND
 from tests.sdk.callers import CREDENTIAL, call_segment
 from tests.sdk.comparing import ABSENT, UUID4, Difference, Found, Like, check, check_envelopes, numbers, text
 from tests.sdk.logical import Logical, encoded, identify
-from tests.sdk.randomly import random_identifies, random_tracks
+from tests.sdk.randomly import PROFILES, TRACKS, random_identifies, random_tracks
 from tests.sdk.recorder import Recorded
 from tests.sdk.wire import Case, Wire, encode, exchange
 
@@ -196,14 +196,14 @@ SURELY_SMALL_BYTES = 31_000
 SPECIAL = ["time", "userId", "messageId", "context", "ip", "revenue", "$insert_id", "type"]
 
 
-@settings(max_examples=500, deadline=None)
+@TRACKS
 @given(event=random_tracks(placeholders=["null", "anonymous", "0"], special=SPECIAL))
 def test_random_events_differ_in_nothing_else(event: Logical) -> None:
     assume(event.user_id or event.anonymous_id)
     compare(event)
 
 
-@settings(max_examples=200, deadline=None)
+@PROFILES
 @given(event=random_identifies(special=SPECIAL))
 def test_random_profiles_differ_in_nothing_else(event: Logical) -> None:
     compare(event)
