@@ -295,7 +295,9 @@ SCALARS = st.booleans() | st.integers() | st.floats() | st.text()
 )
 def test_no_value_at_all_ends_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, key: str, value: object) -> None:
     file = tmp_path_factory.getbasetemp() / "fuzz.toml"
-    file.write_text(f"{key} = {json.dumps(value)}", encoding="utf-8")
+    # With an endpoint a webhook gets as far as the provider itself.
+    endpoint = "providers.webhook.endpoint = 'http://hook'\n" if key.startswith("providers.webhook.") else ""
+    file.write_text(f"{'' if key.endswith('.endpoint') else endpoint}{key} = {json.dumps(value)}", encoding="utf-8")
 
     with suppress(ConfigError):
         load_config(file, KEY)
