@@ -200,11 +200,14 @@ class LocalSpool:
         """See the seam."""
         state = self._store.state
         row = find_row(state.lanes, lane)
-        is_in_the_way = row.ahead(state.spool) > 0 and row.front == state.settled_seq()
-        # What is settled goes first; it is on its way while there is some.
-        if not is_in_the_way or state.retained():
+        settled_seq = state.settled_seq()
+        if not row.ahead(state.spool) or row.front != settled_seq:
             return False
-        return self._space.standing_refusal(self._store.used_bytes()) is not None
+        refusal = self._space.standing_refusal(self._store.used_bytes())
+        # What a reader outside pins, no event holds.
+        is_full = refusal is not None and refusal.reason != "wal"
+        # What is settled goes first; it is on its way while there is some.
+        return is_full and not self._reader.has_events_upto(settled_seq)
 
     def oldest_pending_at_ms(self, lane: str, *, after: int | None = None) -> int | None:
         """See the seam."""

@@ -1,9 +1,11 @@
 """Reading beside the writer: ``mode=ro`` connections, and no read transaction that outlives a page."""
 
 import sqlite3
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 
 from spoold.record import DamagedEvent, Event, read_record
@@ -63,14 +65,18 @@ class Reader:
         start, bound, next_start = _stretch(lane, after)
         limit = min(max_events, MAX_PAGE_EVENTS)
         with self._connection() as connection:
-            sizes = connection.execute(SQL["page_sizes"], (start, bound, limit)).fetchone()[0]
-            seqs, is_cut = _fitting(sizes or "", max_bytes)
+            seqs, sizes = map(_numbers, connection.execute(SQL["page_sizes"], (start, bound, limit)).fetchone())
+            ends = list(accumulate(sizes))
+            fitting = max(1, bisect_right(ends, max_bytes))
+            is_last = fitting >= len(seqs) < limit
+            seqs, ends = seqs[:fitting], ends[:fitting]
             events: list[Event | DamagedEvent] = []
             if seqs:
-                blobs = connection.execute(SQL["page_records"], (start, seqs[-1])).fetchone()[0]
-                records = (bytes.fromhex(text) for text in blobs.split(","))
-                events = [read_record(seq, data) for seq, data in zip(seqs, records, strict=True)]
-        is_last = not is_cut and len(seqs) < limit
+                data = bytes.fromhex(connection.execute(SQL["page_records"], (start, seqs[-1])).fetchone()[0])
+                if len(data) != ends[-1]:
+                    raise ValueError(f"{len(data)} bytes of records where {ends[-1]} were counted")
+                begins = [0, *ends[:-1]]
+                events = [read_record(seq, data[at:end]) for seq, at, end in zip(seqs, begins, ends, strict=True)]
         if is_last and next_start is not None:
             return Page(events, next_start, is_end=False)
         return Page(events, seqs[-1] if seqs else start, is_end=is_last)
@@ -80,6 +86,12 @@ class Reader:
         with self._connection() as connection:
             row = connection.execute(SQL["first_record_after"], (seq,)).fetchone()
         return None if row is None else read_record(*row)
+
+    def has_events_upto(self, seq: int) -> bool:
+        """Whether the journal still has an event up to ``seq``."""
+        with self._connection() as connection:
+            first = connection.execute(SQL["seq_bounds"]).fetchone()[0]
+        return first is not None and first <= seq
 
     def story(self, event_id: bytes, state: State) -> Story | None:
         """An event by id, with what became of it; see the seam."""
@@ -157,16 +169,8 @@ def _stretch(lane: LaneRow, after: int) -> tuple[int, int, int | None]:
     return start, lane.closed_seq if lane.is_closed else _NO_BOUND, None
 
 
-def _fitting(sizes: str, max_bytes: int) -> tuple[list[int], bool]:
-    seqs: list[int] = []
-    total = 0
-    for entry in sizes.split(",") if sizes else ():
-        seq, size = entry.split(":")
-        total += int(size)
-        if seqs and total > max_bytes:
-            return seqs, True
-        seqs.append(int(seq))
-    return seqs, False
+def _numbers(text: str | None) -> list[int]:
+    return list(map(int, text.split(","))) if text else []
 
 
 def _lane_story(connection: sqlite3.Connection, lane: LaneRow, seq: int) -> LaneStory:
