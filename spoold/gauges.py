@@ -11,7 +11,7 @@ from spoold.metrics import Metrics
 from spoold.spool.contract import Spool
 from spoold.spool.rows import State
 
-LANE_STATES = ("idle", "sending", "backoff", "down", "stopped", "closed")
+LANE_STATES = ("idle", "sending", "backoff", "down", "stopped", "paused", "closed")
 
 
 class CommitMetrics:

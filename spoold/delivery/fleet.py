@@ -1,11 +1,12 @@
 """All lanes of a daemon: opened from the configuration, each on a thread of its own (I5), stopped together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spoold.clock import Clock, Entropy
 from spoold.config import Config, LaneConfig
 from spoold.delivery.backoff import RetryPolicy
+from spoold.delivery.filter import EventFilter
 from spoold.delivery.flusher import Flusher
 from spoold.delivery.lane import Lane, LaneSettings
 from spoold.delivery.report import LaneReport
@@ -13,13 +14,15 @@ from spoold.delivery.sender import HttpSender, Sender, TestModeSender
 from spoold.errors import SpoolClosedError
 from spoold.log import get_logger
 from spoold.metrics import Metrics
-from spoold.providers.base import Provider, ProviderSettings
+from spoold.providers.base import Provider
 from spoold.providers.http import HttpTransport
 from spoold.providers.registry import Kinds, build_provider
 from spoold.runtime import Loop, Workers
 from spoold.spool.contract import Spool
 
 _OUT = ("down", "stopped")
+#: Requests under way have this long when their lane is changed.
+_CHANGE_SECONDS = 5.0
 #: A thread whose send was cut short has this long to end.
 _ABORT_SECONDS = 2.0
 
@@ -64,22 +67,37 @@ class Fleet:
 
     def start(self) -> None:
         """Open the configured lanes, close the others, and start a thread for each."""
-        for state in self._spool.lanes():
-            if state.name not in self._providers and not state.is_closed:
-                closed = self._spool.close_lane(state.name)
-                _log.warning("lane closed", lane=closed.name, pending=closed.pending)
+        self._close_others()
         for lane in self._config.lanes:
-            state = self._spool.open_lane(lane.name, lane.kind, lane.start)
-            if state.missed:
-                _log.warning("lane reopened", lane=lane.name, missed=state.missed, pending=state.pending)
-            self._start_lane(lane)
+            self._open(lane)
+
+    def apply(self, config: Config) -> None:
+        """Go on with another configuration: only lanes that it changes are stopped, and started anew.
+
+        Blocks for as long as requests under way take, at most some seconds; what is cut short is repeated.
+
+        Raises:
+            ConfigError: A provider can't be built; everything goes on as before.
+        """
+        old = {name: runner.config for name, runner in self._runners.items()}
+        new = {lane.name: lane for lane in config.lanes}
+        changed = [lane for name, lane in new.items() if old.get(name) != lane]
+        built = {lane.name: _build(lane) for lane in changed}
+        gone = [name for name, lane in old.items() if new.get(name) != lane]
+        self._stop(gone)
+        self._config = config
+        self._providers = {name: built.get(name) or self._providers[name] for name in new}
+        self._close_others()
+        for lane in changed:
+            self._open(lane)
 
     def restart(self, name: str) -> None:
         """Give a lane whose thread died a new one. It takes up where the spool says."""
-        runner = self._runners[name]
-        runner.flusher.abort()
-        runner.workers.close(_ABORT_SECONDS)
-        runner.flusher.close()
+        runner = self._runners.get(name)
+        if runner is None or not runner.loop.join(0.0):
+            # Meanwhile another configuration has come.
+            return
+        self._end(runner)
         self._start_lane(runner.config)
 
     @property
@@ -116,6 +134,36 @@ class Fleet:
             runner.flusher.close()
         return has_ended
 
+    def _close_others(self) -> None:
+        for state in self._spool.lanes():
+            if state.name not in self._providers and not state.is_closed:
+                closed = self._spool.close_lane(state.name)
+                _log.warning("lane closed", lane=closed.name, pending=closed.pending)
+
+    def _open(self, lane: LaneConfig) -> None:
+        state = self._spool.open_lane(lane.name, lane.kind, lane.start)
+        if state.missed:
+            # Those it will not get by itself: the operator may want them.
+            command = f"spoolctl replay --lane {lane.name} --since ..."
+            _log.warning("lane reopened", lane=lane.name, missed=state.missed, pending=state.pending, replay=command)
+        self._start_lane(lane)
+
+    def _stop(self, names: Sequence[str]) -> None:
+        runners = [self._runners[name] for name in names]
+        deadline = self._clock.monotonic() + _CHANGE_SECONDS
+        for runner in runners:
+            runner.flusher.request_stop(deadline, flushes=False)
+        for runner in runners:
+            runner.loop.join(max(0.0, deadline - self._clock.monotonic()) + _ABORT_SECONDS)
+            self._end(runner)
+        self._runners = {name: runner for name, runner in self._runners.items() if name not in names}
+
+    def _end(self, runner: _Runner) -> None:
+        runner.loop.request_stop()
+        runner.flusher.abort()
+        runner.workers.close(_ABORT_SECONDS)
+        runner.flusher.close()
+
     def _start_lane(self, config: LaneConfig) -> None:
         report = LaneReport(config.name, _log, self._metrics)
         provider = self._providers[config.name]
@@ -123,12 +171,12 @@ class Fleet:
             config.name,
             self._spool,
             provider,
-            self._settings(config),
+            _settings(config),
             report,
             clock=self._clock,
             entropy=self._entropy,
         )
-        workers = Workers(f"send-{config.name}", 4)
+        workers = Workers(f"send-{config.name}", config.in_flight)
         flusher = Flusher(lane, self._sender(config, provider), self._spool, self._clock, workers.submit)
         loop = Loop(
             f"lane-{config.name}",
@@ -148,20 +196,6 @@ class Fleet:
         if not isinstance(error, SpoolClosedError):
             self._on_death(name, error)
 
-    def _settings(self, lane: LaneConfig) -> LaneSettings:
-        batch, retry = self._config.batch, self._config.retry
-        return LaneSettings(
-            batch_size=batch.size,
-            interval_seconds=batch.interval_seconds,
-            timeout_seconds=lane.timeout_seconds,
-            retry=RetryPolicy(
-                max_attempts=retry.max_attempts,
-                initial_delay_seconds=retry.initial_delay_seconds,
-                max_delay_seconds=retry.max_delay_seconds,
-                max_retry_after_seconds=retry.max_retry_after_seconds,
-            ),
-        )
-
     def _sender(self, lane: LaneConfig, provider: Provider) -> Sender:
         if self._config.test_mode:
             return TestModeSender(_log.bind(lane=lane.name))
@@ -175,7 +209,25 @@ class Fleet:
 
 
 def _build(lane: LaneConfig) -> Provider:
-    # Only test mode runs without a key, and it sends nothing.
-    key = "test-mode" if lane.api_key is None else lane.api_key.get_secret_value()
     kind = Kinds()[lane.kind]
-    return build_provider(lane.kind, kind, ProviderSettings(lane.endpoint or kind.endpoint, key))
+    return build_provider(lane.kind, kind, lane.provider_settings(kind))
+
+
+def _settings(lane: LaneConfig) -> LaneSettings:
+    retry = lane.retry
+    return LaneSettings(
+        batch_size=lane.batch.size,
+        interval_seconds=lane.batch.interval_seconds,
+        timeout_seconds=lane.timeout_seconds,
+        retry=RetryPolicy(
+            max_attempts=retry.max_attempts,
+            initial_delay_seconds=retry.initial_delay_seconds,
+            max_delay_seconds=retry.max_delay_seconds,
+            max_retry_after_seconds=retry.max_retry_after_seconds,
+        ),
+        in_flight=lane.in_flight,
+        when_full=lane.when_full,
+        event_filter=EventFilter(
+            include=lane.include, exclude=lane.exclude, drop=lane.drop, redact=lane.redact, add=lane.add
+        ),
+    )

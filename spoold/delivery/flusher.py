@@ -57,9 +57,9 @@ class Flusher:
         """End the wait."""
         self._spool.nudge(self.lane.name)
 
-    def request_stop(self, deadline: float) -> None:
-        """Make the final flush until ``deadline`` (monotonic seconds), then end."""
-        self.lane.request_stop(deadline)
+    def request_stop(self, deadline: float, *, flushes: bool = True) -> None:
+        """End by ``deadline`` (monotonic seconds), after a final flush or as soon as nothing is under way."""
+        self.lane.request_stop(deadline, flushes=flushes)
         self.wake()
 
     def abort(self) -> None:

@@ -124,6 +124,7 @@ class Lane:
         self._is_sending = False
         self._wait_until = clock.monotonic() + self._persisted_wait()
         self._stop_deadline: float | None = None
+        self._may_send = True
         report.started(self._state.pending, self.state)
 
     @property
@@ -146,8 +147,13 @@ class Lane:
         is_waiting = bool(self._state.retry.failures) and not self._is_sending and not self._state.is_paused
         return self._wait_until if is_waiting else None
 
-    def request_stop(self, deadline: float) -> None:
-        """Flush what is pending as far as it goes until ``deadline`` (monotonic seconds), then be done."""
+    def request_stop(self, deadline: float, *, flushes: bool = True) -> None:
+        """Flush what is pending as far as it goes until ``deadline`` (monotonic seconds), then be done.
+
+        Args:
+            flushes: False: send nothing more, only wait for what is under way.
+        """
+        self._may_send = flushes
         self._stop_deadline = deadline
 
     def step(self, now: float) -> Send | Wait | Done:
@@ -212,7 +218,7 @@ class Lane:
         if any(self._window.flying()):
             return False
         # A lane that waits out a failure makes no extra attempt: its events are safe where they are.
-        if now < self._wait_until or self._state.is_paused:
+        if now < self._wait_until or self._state.is_paused or not self._may_send:
             return True
         return self._pick(now) is None and self._supply.unread(self._state) == 0
 
@@ -225,7 +231,7 @@ class Lane:
         # One that was sent before the last failure may hang for long; it holds nobody up.
         flying = sum(call.round == self._judge.round for call in self._window.flying())
         is_careful = not self._is_calm or self._judge.ramp is not None
-        return flying < (1 if is_careful else self._settings.in_flight)
+        return self._may_send and flying < (1 if is_careful else self._settings.in_flight)
 
     def _pick(self, now: float) -> tuple[Batch, Call] | None:
         """The call that goes out next, if one may."""

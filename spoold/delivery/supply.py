@@ -102,7 +102,8 @@ class Supply:
         if is_due and (len(window.ahead) < self._max_batches if is_calm else not window.ahead):
             self.fetch_ahead(state)
             return True
-        return is_calm and is_idle and not is_final and self._fetch_replay()
+        # Where nothing else is due it may also be the probe.
+        return is_idle and not is_final and self._fetch_replay()
 
     def fetch_ahead(self, state: LaneState) -> None:
         """Put the next events of the journal into the window."""

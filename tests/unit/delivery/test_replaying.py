@@ -147,6 +147,18 @@ def test_a_failure_is_waited_out(rig: LaneRig, clock: FakeClock) -> None:
     assert rig.state.retry.failures == 0
 
 
+def test_it_is_the_probe_where_there_is_nothing_else(rig: LaneRig) -> None:
+    rig.append(50)
+    rig.run()
+    replay(rig)
+    rig.send(Retry("HTTP 503"), 503)
+    rig.restart(after_seconds=60)
+    rig.run()
+
+    assert state_of(rig) == ("done", 50, 0, 0)
+    assert rig.state.retry.failures == 0
+
+
 def test_a_cancelled_one_sends_nothing_more(rig: LaneRig) -> None:
     rig.append(1_200)
     rig.run()
