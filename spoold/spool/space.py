@@ -71,7 +71,7 @@ class Space:
         return self._free(self._directory)
 
     def is_pressed(self, used_bytes: int) -> bool:
-        """Whether delivered events should be forgotten early: room is short, or an append was refused for want of it."""
+        """Whether delivered events go before their time: room is short, or an append was refused for want of it."""
         wanted_bytes = max(used_bytes / _PRESSURE, used_bytes + self._refused_bytes * _OVERHEAD)
         return wanted_bytes > self.limits.max_bytes or self._is_disk_low(self._refused_bytes)
 
