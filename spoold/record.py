@@ -45,9 +45,10 @@ class Draft(NamedTuple):
     caller_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen for the interpreter: that makes it seven times as slow to make, a tenth of what an event costs a lane.
+@dataclass(slots=True)
 class Event:
-    """An accepted event, decoded: what a provider converts.
+    """An accepted event, decoded: what a provider converts and nobody changes.
 
     Attributes:
         seq: Position in the journal; rises, may have gaps.
@@ -104,7 +105,7 @@ def check_record(data: bytes) -> None:
     if len(data) <= _CRC_BYTES or data[-_CRC_BYTES] != _CRC_TAG:
         raise RecordDamagedError("the record has no checksum at its end")
     stored = int.from_bytes(data[-4:], "little")
-    actual = zlib.crc32(memoryview(data)[:-_CRC_BYTES])
+    actual = zlib.crc32(data[:-_CRC_BYTES])
     if stored != actual:
         raise RecordDamagedError(f"checksum {actual:08x} instead of {stored:08x}")
 

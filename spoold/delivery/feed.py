@@ -18,12 +18,17 @@ _BODY_BYTES = 2
 
 
 class Encoded(NamedTuple):
-    """An event, ready to be sent, or the reason why it never will be."""
+    """An event, ready to be sent, or the reason why it never will be.
+
+    Attributes:
+        size: Bytes of the item in a request body, separators included: asked for several times, counted once.
+    """
 
     seq: int
     route: str
     item: Item | None
     fate: DeadLetter | None
+    size: int = 0
 
 
 class Feed:
@@ -69,11 +74,10 @@ class Feed:
             if not self._ahead:
                 continue
             first = self._ahead[0]
-            is_full = first.item is not None and not rooms[first.route].has_room_for(first.item)
-            if (upto is not None and first.seq > upto) or (fills and taken and is_full):
+            if upto is not None and first.seq > upto:
                 break
-            if first.item is not None:
-                rooms[first.route].add(first.item)
+            if fills and first.item is not None and not rooms[first.route].takes(first.item, first.size) and taken:
+                break
             taken.append(self._ahead.popleft())
         if not self._ahead:
             # Behind the last event read may lie a gap, which goes with it.
@@ -102,14 +106,11 @@ class Room:
         self._bytes = min(limits.max_body_bytes, max_body_bytes or limits.max_body_bytes) - _BODY_BYTES
         self._parts = limits.max_parts
 
-    def has_room_for(self, item: Item) -> bool:
-        """Whether one more event fits."""
-        return len(item.parts) <= self._parts and item.size <= self._bytes
-
-    def add(self, item: Item) -> None:
-        """Take its room; the first event always goes in."""
-        self._bytes -= item.size
+    def takes(self, item: Item, size: int) -> bool:
+        """Take the room of one more event of so many bytes; False when it does not fit."""
+        self._bytes -= size
         self._parts -= len(item.parts)
+        return self._bytes >= 0 and self._parts >= 0
 
 
 def encode_all(
@@ -129,32 +130,33 @@ def encode_all(
             letter = DeadLetter(event.seq, f"unsendable: {encoded.reason}", status=None, attempts=0)
             yield Encoded(event.seq, "", None, letter)
         else:
-            item = Item(event.seq, event.event_id, encoded.parts, encoded.in_order)
-            yield Encoded(event.seq, encoded.route, item, None)
+            route, parts, in_order = encoded
+            size = sum(map(len, parts)) + len(parts)
+            yield Encoded(event.seq, route, Item(event.seq, event.event_id, parts, in_order), None, size)
 
 
 def fill(batch: Batch, events: Iterable[Encoded], routes: Mapping[str, Limits], max_body_bytes: int | None) -> None:
     """Put ``events`` into the calls of ``batch``; what is not sent has its fate at once."""
-    by_route: dict[str, list[Item]] = {route: [] for route in routes}
-    for seq, route, item, fate in events:
+    by_route: dict[str, list[tuple[Item, int]]] = {route: [] for route in routes}
+    for seq, route, item, fate, size in events:
         if item is None:
             batch.resolve(seq, "filtered" if fate is None else fate)
         else:
-            by_route[route].append(item)
+            by_route[route].append((item, size))
     for route, items in by_route.items():
         batch.calls += _pack(route, items, routes[route], max_body_bytes)
 
 
-def _pack(route: str, items: Sequence[Item], limits: Limits, max_body_bytes: int | None) -> list[Call]:
+def _pack(route: str, items: Sequence[tuple[Item, int]], limits: Limits, max_body_bytes: int | None) -> list[Call]:
     calls: list[Call] = []
     chunk: list[Item] = []
     room = Room(limits, max_body_bytes)
-    for item in items:
-        if chunk and not room.has_room_for(item):
+    for item, size in items:
+        if not room.takes(item, size) and chunk:
             calls.append(Call(route, tuple(chunk)))
             chunk, room = [], Room(limits, max_body_bytes)
+            room.takes(item, size)
         chunk.append(item)
-        room.add(item)
     if chunk:
         calls.append(Call(route, tuple(chunk)))
     return calls

@@ -85,7 +85,8 @@ class Mixpanel:
         # The token alone with an empty password: no project_id needed (providers.md 2.1).
         basic = base64.b64encode(f"{self._token}:".encode()).decode()
         self._secrets = (basic, self._token)
-        limits = Limits(_MAX_PARTS, whole_option(settings, "max_body_bytes", _MAX_BODY_BYTES))
+        self._max_body_bytes = whole_option(settings, "max_body_bytes", _MAX_BODY_BYTES)
+        limits = Limits(_MAX_PARTS, self._max_body_bytes)
         self._routes: Mapping[str, Limits] = MappingProxyType({"import": limits, "engage": limits})
         self._headers: Mapping[str, Mapping[str, str]] = {
             "import": {
@@ -108,10 +109,8 @@ class Mixpanel:
             encoded = self._encode_identify(event) if event.kind == "identify" else _encode_track(event)
         except orjson.JSONEncodeError as exc:
             return Unsendable(plain_text(f"can't be written as JSON: {exc}"))
-        if isinstance(encoded, Encoded):
-            size = _body_bytes(encoded.parts)
-            if size > self._routes[encoded.route].max_body_bytes:
-                return Unsendable(f"{size} bytes as JSON; Mixpanel takes less than 1 MB for one event")
+        if isinstance(encoded, Encoded) and (size := _body_bytes(encoded.parts)) > self._max_body_bytes:
+            return Unsendable(f"{size} bytes as JSON; Mixpanel takes less than 1 MB for one event")
         return encoded
 
     def request(self, route: str, parts: Sequence[bytes], stamp: Stamp) -> HttpRequest:
@@ -230,7 +229,9 @@ class Mixpanel:
 
 def _encode_track(event: Event) -> Encoded:
     user_id, device_id = _usable_ids(event)
-    properties = {name: value for name, value in event.properties.items() if name not in _RESERVED}
+    properties = event.properties.copy()
+    if not _RESERVED.isdisjoint(properties):
+        properties = {name: value for name, value in properties.items() if name not in _RESERVED}
     properties["time"] = event.timestamp_ms
     properties["$insert_id"] = event.event_id
     # "" when there is nobody: without a distinct_id Mixpanel makes one user of all our events (providers.md 2.3).

@@ -62,7 +62,7 @@ SELECT (SELECT min(_id) FROM queue_journal), (SELECT max(_id) FROM queue_journal
 
 -- name: page_sizes
 -- One row whatever the length: each row stepped costs the GIL once.
-SELECT group_concat(_id || ':' || size) FROM (
+SELECT group_concat(_id), group_concat(size) FROM (
     SELECT _id, length(data) AS size FROM queue_journal WHERE _id > ? AND _id <= ? ORDER BY _id LIMIT ?
 );
 
@@ -97,18 +97,17 @@ DELETE FROM set_aside WHERE lane = ? AND seq = ? AND kind = 'deferred';
 -- name: aside
 SELECT kind, length(record) FROM set_aside WHERE lane = ? AND seq = ?;
 
--- name: asides_between
-SELECT seq, kind FROM set_aside WHERE lane = ? AND seq > ? AND seq <= ?;
-
 -- name: deferred
-SELECT seq, wait_ms, not_before_ms, attempts, failures, reason, status FROM set_aside
+-- Not by lane: that index would walk over the dead letters, of which there may be any number.
+SELECT seq, wait_ms, not_before_ms, attempts, failures, reason, status FROM set_aside INDEXED BY set_aside_deferred
 WHERE lane = ? AND kind = 'deferred' ORDER BY seq;
 
 -- name: aside_record
 SELECT record FROM set_aside WHERE lane = ? AND seq = ?;
 
 -- name: first_deferred
-SELECT seq, record FROM set_aside WHERE lane = ? AND kind = 'deferred' ORDER BY seq LIMIT 1;
+SELECT seq, record FROM set_aside INDEXED BY set_aside_deferred
+WHERE lane = ? AND kind = 'deferred' ORDER BY seq LIMIT 1;
 
 -- name: count_deferred
 SELECT count(DISTINCT seq) FROM set_aside WHERE kind = 'deferred' AND seq > ? AND seq <= ?;
@@ -117,15 +116,21 @@ SELECT count(DISTINCT seq) FROM set_aside WHERE kind = 'deferred' AND seq > ? AN
 SELECT seq, record, status, reason, attempts, set_aside_at_ms FROM set_aside
 WHERE lane = ? AND kind = 'dead' AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
 
--- name: last_dead
-SELECT max(seq) FROM set_aside WHERE lane = ? AND kind = 'dead';
+-- name: dead_bounds
+SELECT (SELECT min(seq) FROM set_aside WHERE lane = ? AND kind = 'dead'),
+    (SELECT max(seq) FROM set_aside WHERE lane = ? AND kind = 'dead');
 
 -- name: dead_with_id
 SELECT lane, seq, record, status, reason, attempts, set_aside_at_ms FROM set_aside
 WHERE kind = 'dead' AND substr(record, 3, 16) = ? ORDER BY lane, seq;
 
 -- name: records_after
-SELECT _id, data FROM queue_journal WHERE _id > ? AND _id <= ? ORDER BY _id LIMIT ?;
+-- Each with how it stands aside in a lane.
+SELECT _id, data, (SELECT kind FROM set_aside WHERE lane = ? AND seq = _id) FROM queue_journal
+WHERE _id > ? AND _id <= ? ORDER BY _id LIMIT ?;
+
+-- name: record_in_lane
+SELECT _id, data, (SELECT kind FROM set_aside WHERE lane = ? AND seq = _id) FROM queue_journal WHERE _id = ?;
 
 -- name: load_replays
 SELECT id, lane, is_dead, selection, seqs, start, upto, lane_cursor, cursor, state, sent, failed, revived, created_at_ms,

@@ -66,17 +66,13 @@ class Reader:
         limit = min(max_events, MAX_PAGE_EVENTS)
         with self._connection() as connection:
             seqs, sizes = map(_numbers, connection.execute(SQL["page_sizes"], (start, bound, limit)).fetchone())
-            ends = list(accumulate(sizes))
-            fitting = max(1, bisect_right(ends, max_bytes))
-            is_last = fitting >= len(seqs) < limit
-            seqs, ends = seqs[:fitting], ends[:fitting]
+            fitting = max(1, bisect_right(list(accumulate(sizes)), max_bytes))
+            is_last = len(seqs) <= fitting and len(seqs) < limit
+            seqs = seqs[:fitting]
             events: list[Event | DamagedEvent] = []
             if seqs:
-                data = bytes.fromhex(connection.execute(SQL["page_records"], (start, seqs[-1])).fetchone()[0])
-                if len(data) != ends[-1]:
-                    raise ValueError(f"{len(data)} bytes of records where {ends[-1]} were counted")
-                begins = [0, *ends[:-1]]
-                events = [read_record(seq, data[at:end]) for seq, at, end in zip(seqs, begins, ends, strict=True)]
+                texts = connection.execute(SQL["page_records"], (start, seqs[-1])).fetchone()[0].split(",")
+                events = [read_record(seq, data) for seq, data in zip(seqs, map(bytes.fromhex, texts), strict=True)]
         if is_last and next_start is not None:
             return Page(events, next_start, is_end=False)
         return Page(events, seqs[-1] if seqs else start, is_end=is_last)

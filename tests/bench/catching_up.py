@@ -20,7 +20,7 @@ from tests.bench.figures import Figure, alternate
 from tests.bench.load import make_batch, percentile, send_batches
 from tests.bench.rig import DOWN, get_status, home, server
 from tests.support.daemon_process import DaemonProcess, Log
-from tests.support.spools import MIB, running_spool
+from tests.support.spools import running_spool
 
 _EVENTS = 100_000
 _CALL = 1_000
