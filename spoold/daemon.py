@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,11 +17,12 @@ from spoold.admin.server import AdminServer
 from spoold.admin.servicer import AdminServicer
 from spoold.clock import Clock, Entropy
 from spoold.config import Config, LoadedConfig, describe_config
+from spoold.config_reload import ReloadResult
 from spoold.delivery.fleet import Fleet
-from spoold.errors import ListenError
+from spoold.errors import ConfigError, ListenError, SpooldError
 from spoold.gauges import CommitMetrics, read_gauges
 from spoold.ingest.server import IngestServer, IngestSettings
-from spoold.log import get_logger
+from spoold.log import configure_logging, get_logger, register_secrets
 from spoold.metrics import Metrics
 from spoold.runtime import Loop, ThreadSignal, make_lock
 from spoold.spool.directory import load_namespace, prepare_directory
@@ -53,8 +55,22 @@ class Daemon:
     lanes, so that ``spoolctl status`` shows the drain. One end that fails does not keep the others from theirs.
     """
 
-    def __init__(self, loaded: LoadedConfig, *, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        reread: Callable[[LoadedConfig], ReloadResult],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            reread: Reads the configuration again, for a daemon that runs with this one; raises ConfigError.
+        """
         self._loaded = loaded
+        self._reread = reread
+        self._reloads = asyncio.Lock()
         self._config = loaded.config
         self._clock = clock
         self._entropy = entropy
@@ -95,12 +111,58 @@ class Daemon:
             _log.info("Shutdown signal received")
             self._stop.set()
 
+    def request_reload(self) -> None:
+        """Read the configuration again. On the loop's thread."""
+        _log.info("reload signal received")
+        # Kept: the loop itself holds its tasks weakly.
+        self._reload = self._loop.create_task(self._reload_in_turn())
+
+    async def _reload_in_turn(self) -> None:
+        await self._is_started.wait()
+        async with self._reloads:
+            if self._is_draining:
+                return
+            try:
+                result = await asyncio.to_thread(self._reread, self._loaded)
+                register_secrets(result.loaded.config.secrets)
+                await asyncio.to_thread(self._fleet.apply, result.loaded.config)
+            except ConfigError as exc:
+                _log.error("configuration kept: the new one can't be used", error=str(exc))
+                return
+            except SpooldError as exc:
+                # The next reload takes up where this one ended.
+                _log.error("the lanes could not be changed", error=str(exc))
+                return
+            self._take(result)
+
+    def _take(self, result: ReloadResult) -> None:
+        """Go on with what can change while the daemon runs; the lanes have changed already."""
+        self._loaded = result.loaded
+        self._config = config = result.loaded.config
+        configure_logging(config.log.level, config.log.format, sys.stdout)
+        self._spool.limit(
+            SpaceLimits(config.spool.max_bytes, config.spool.min_free_bytes),
+            retention_seconds=config.spool.retention_seconds,
+        )
+        self._ingest.limit_events(config.ingest.max_event_bytes)
+        for warning in result.warnings:
+            _log.warning("configuration", warning=warning)
+        _log.info(
+            "configuration reloaded",
+            changed=list(result.changed),
+            lanes_added=list(result.added),
+            lanes_removed=list(result.removed),
+            lanes_changed=list(result.altered),
+        )
+
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._is_started = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.request_stop)
+        self._loop.add_signal_handler(signal.SIGHUP, self.request_reload)
         config = self._config
         directory = spool_directory(config)
         prepare_directory(directory)
@@ -127,6 +189,7 @@ class Daemon:
             await self._ingest.start()
             stack.push_async_callback(self._close_door)
             _log.info("listening", address=self._ingest.address, test_mode=config.test_mode, version=__version__)
+            self._is_started.set()
             await self._stop.wait()
             self._is_draining = True
         _log.info("stopped")
@@ -228,6 +291,11 @@ class Daemon:
 
     async def _flush_finally(self) -> None:
         self._is_draining = True
+        async with self._reloads:
+            # Lanes that are being changed must be there to be stopped.
+            await self._flush_lanes()
+
+    async def _flush_lanes(self) -> None:
         # On a disk that failed nothing can be settled: what were sent now would be sent again.
         budget_seconds = self._config.shutdown_timeout_seconds if self._failure is None else 0.0
         deadline = self._clock.monotonic() + budget_seconds

@@ -4,7 +4,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import orjson
@@ -12,6 +12,7 @@ import orjson
 from spoold import __version__
 from spoold.clock import SystemClock, SystemEntropy
 from spoold.config import DEFAULT_PATH, LoadedConfig, describe_config, load_config
+from spoold.config_reload import ReloadResult, reload_config
 from spoold.daemon import Daemon, spool_directory
 from spoold.errors import ConfigError, SpooldError, SpoolError, SpoolUnreadableError
 from spoold.log import configure_logging, get_logger, register_secrets
@@ -37,10 +38,10 @@ def run(arguments: Sequence[str]) -> int:
     except ConfigError as exc:
         print(f"spoold: the configuration can't be used\n{exc}", file=sys.stderr)
         return EXIT_CONFIG
-    return _serve(loaded)
+    return _serve(loaded, lambda current: reload_config(current, options.config, os.environ))
 
 
-def _serve(loaded: LoadedConfig) -> int:
+def _serve(loaded: LoadedConfig, reread: Callable[[LoadedConfig], ReloadResult]) -> int:
     register_secrets(loaded.config.secrets)
     configure_logging(loaded.config.log.level, loaded.config.log.format, sys.stdout)
     log = get_logger("spoold")
@@ -50,7 +51,7 @@ def _serve(loaded: LoadedConfig) -> int:
     gc.freeze()
     # Events are nobody else's business; the group may read, for spoolctl with the daemon down.
     os.umask(0o027)
-    daemon = Daemon(loaded, clock=SystemClock(), entropy=SystemEntropy())
+    daemon = Daemon(loaded, clock=SystemClock(), entropy=SystemEntropy(), reread=reread)
     code = EXIT_OK
     try:
         daemon.run()

@@ -126,6 +126,10 @@ class IngestServer:
         self._server = await self._open(self._settings.port)
         self._watch = asyncio.ensure_future(self._keep_open())
 
+    def limit_events(self, max_event_bytes: int) -> None:
+        """Take events up to this size from now on."""
+        self._rules.limit_events(max_event_bytes)
+
     def set_serving(self, is_serving: bool) -> None:  # noqa: FBT001  # meant for loop.call_soon_threadsafe
         """Say by ``grpc.health.v1`` whether appends are accepted. On the loop's thread."""
         self._health.set_serving(is_serving=is_serving)

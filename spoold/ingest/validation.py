@@ -54,11 +54,15 @@ class Rules:
     """
 
     def __init__(self, *, max_event_bytes: int, ids: CallerIds, clock: Clock) -> None:
+        self.limit_events(max_event_bytes)
+        self._ids = ids
+        self._clock = clock
+
+    def limit_events(self, max_event_bytes: int) -> None:
+        """Take events up to this size from now on, as their canonical JSON in bytes."""
         self._max_event_bytes = max_event_bytes
         self._surely_small_bytes = (max_event_bytes - _JSON_FRAME_BYTES) // _JSON_BYTES_PER_BYTE
         self._surely_large_bytes = max_event_bytes * _JSON_BYTES_PER_BYTE
-        self._ids = ids
-        self._clock = clock
 
     def track(self, body: bytes, message: service_pb2.TrackEventRequest, *, is_plain: bool) -> Admission:
         """Admit ``message``, which was decoded from ``body``.

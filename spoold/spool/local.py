@@ -24,7 +24,7 @@ from spoold.spool.replays import cancel_replay, find_replay, start_replay
 from spoold.spool.retention import trim
 from spoold.spool.rows import RUNNING, State, find_row
 from spoold.spool.selecting import view_replay
-from spoold.spool.space import Space
+from spoold.spool.space import Space, SpaceLimits
 from spoold.spool.store import Store
 from spoold.spool.transaction import Transaction
 from spoold.spool.values import (
@@ -291,6 +291,11 @@ class LocalSpool:
         trimmed = self._write(lambda tx: trim(tx, max_events, older_than_ms=older_than_ms))
         self._finish(self.commits.submit_job(_vacuum))
         return trimmed
+
+    def limit(self, limits: SpaceLimits, *, retention_seconds: float) -> None:
+        """Keep to other limits from now on; nothing is deleted for one that is below what is there already."""
+        self._space.limits = limits
+        self._retention_ms = int(retention_seconds * 1000)
 
     def stop_accepting(self) -> None:
         """Refuse appends from now on, and return when what was handed over before is committed. Idempotent."""

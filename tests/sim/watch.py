@@ -93,12 +93,13 @@ class LaneWatch:
 
     def _note_wait(self, outcome: Outcome, before: float | None, after: float | None) -> None:
         book = self.book
+        # A wait that goes on may be one that a jump of the wall clock has shortened for the next life.
+        known = after if after != before else book.not_before
         if isinstance(outcome, Retry) and outcome.after_seconds is not None:
             asked = self._clock.now + min(outcome.after_seconds, RETRY.max_retry_after_seconds)
-            book.not_before = max(asked, after or 0.0, book.not_before or 0.0)
-        elif after is None or after != before:
-            # A wait that goes on may be one that a jump of the wall clock has shortened for the next life.
-            book.not_before = after
+            book.not_before = max(asked, known or 0.0)
+        else:
+            book.not_before = None if after is None else known
 
     def _check_taken(self, call: Call, outcome: Delivered, sim: SimLane) -> set[int]:
         owners = call.owners()
