@@ -30,13 +30,12 @@ def start_replay(tx: Transaction, lane: LaneRow, selection: Selection, scope: Sc
         upto=scope.upto,
         lane_cursor=scope.lane_cursor,
         cursor=scope.start,
-        # Ids that are nowhere are an empty list, which would read as any.
-        state=RUNNING if scope.seqs is None or scope.seqs else "done",
+        state="done" if scope.is_empty else RUNNING,
         sent=0,
         failed=0,
         revived=0,
         created_at_ms=now_ms,
-        finished_at_ms=None if scope.seqs is None or scope.seqs else now_ms,
+        finished_at_ms=now_ms if scope.is_empty else None,
     )
     tx.save_replay(replay)
     ended = sorted(number for number, row in tx.replays.items() if row.state != RUNNING)
@@ -70,10 +69,10 @@ def check_step(tx: Transaction, lane: str, step: ReplayStep) -> None:
 
 
 def advance_replay(tx: Transaction, step: ReplayStep, now_ms: int) -> Moved:
-    """Count what a lane did for a replay. One that was cancelled meanwhile stays so, with what was sent."""
+    """Count what a lane did for a replay. One that was cancelled meanwhile stays so, with what was sent by then."""
     replay = find_replay(tx.replays, step.id)
     moved = Moved()
-    for seq in step.revived:
+    for seq in step.revived if replay.state == RUNNING else ():
         moved = moved.plus(revive(tx, replay.lane, seq, now_ms))
     is_done = step.is_done and replay.state == RUNNING
     tx.save_replay(

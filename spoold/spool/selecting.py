@@ -15,6 +15,7 @@ from spoold.spool.statements import SQL
 from spoold.spool.values import DeadEvent, Matches, Replay, ReplayPage, Selection
 
 MAX_PAGE_EVENTS = 1000
+_NO_BOUND = 2**63
 
 
 class Scope(NamedTuple):
@@ -31,6 +32,11 @@ class Scope(NamedTuple):
     upto: int
     lane_cursor: int
     seqs: tuple[int, ...] | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nowhere to look."""
+        return self.upto <= self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +59,19 @@ class Stretch:
 def find_scope(connection: sqlite3.Connection, selection: Selection, lane: LaneRow, state: State) -> Scope:
     """Where to look for what ``selection`` holds now; costs some look-ups, whatever the backlog (I8)."""
     if selection.is_dead:
-        (last,) = connection.execute(SQL["last_dead"], (lane.name,)).fetchone()
-        return Scope(0, last or 0, lane.cursor, None)
+        first, last = connection.execute(SQL["dead_bounds"], (lane.name, lane.name)).fetchone()
+        return Scope(0, 0, lane.cursor, None) if first is None else Scope(first - 1, last, lane.cursor, None)
     low, high = connection.execute(SQL["seq_bounds"]).fetchone()
     if low is None:
-        return Scope(0, 0, lane.cursor, ())
+        return Scope(0, 0, lane.cursor, None)
+    # The journal is in the order of the hybrid clock, which is never behind the wall clock.
     start = low - 1 if selection.since_ms is None else find_first_from(connection, selection.since_ms) - 1
     upto = high if selection.until_ms is None else find_first_from(connection, selection.until_ms) - 1
-    seqs: tuple[int, ...] | None = None
-    if selection.event_ids:
-        found = (find_seq(connection, event_id, state.spool.id_tag) for event_id in selection.event_ids)
-        seqs = tuple(sorted({seq for seq in found if seq is not None and start < seq <= upto}))
-    return Scope(start, max(start, upto), lane.cursor, seqs)
+    if not selection.event_ids:
+        return Scope(start, max(start, upto), lane.cursor, None)
+    found = (find_seq(connection, event_id, state.spool.id_tag) for event_id in selection.event_ids)
+    seqs = tuple(sorted({seq for seq in found if seq is not None and start < seq <= upto}))
+    return Scope(seqs[0] - 1, seqs[-1], lane.cursor, seqs) if seqs else Scope(start, start, lane.cursor, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +99,24 @@ class Search:
 
     def _look_at_journal(self, after: int, limit: int) -> Stretch:
         is_meant = _test(self.selection)
-        records, is_end = _read(self.connection, self.scope, after, limit)
-        upto = self.scope.upto if is_end else records[-1].seq
-        asides = self.connection.execute(SQL["asides_between"], (self.lane.name, after, upto)).fetchall()
-        aside: dict[int, str] = dict(asides)
-        wanted = [
-            event
-            for event in records
-            if aside.get(event.seq) != "deferred" and not self._is_ahead(event.seq) and is_meant(event)
+        rows, upto = self._read(after, limit)
+        events = [
+            (read_record(seq, data), kind) for seq, data, kind in rows if kind != "deferred" and not self._is_ahead(seq)
         ]
-        return Stretch(wanted, frozenset(event.seq for event in wanted if event.seq in aside), upto, is_end)
+        wanted = [(event, kind) for event, kind in events if is_meant(event)]
+        dead = frozenset(event.seq for event, kind in wanted if kind is not None)
+        return Stretch([event for event, _ in wanted], dead, upto, upto >= self.scope.upto)
+
+    def _read(self, after: int, limit: int) -> tuple[list[tuple[int, bytes, str | None]], int]:
+        """The next events of the journal, each with how it stands aside in the lane, and up to where that is."""
+        scope, execute = self.scope, self.connection.execute
+        if scope.seqs is None:
+            rows = execute(SQL["records_after"], (self.lane.name, after, scope.upto, limit)).fetchall()
+            return rows, rows[-1][0] if len(rows) == limit else scope.upto
+        left = [seq for seq in scope.seqs if seq > after]
+        found = (execute(SQL["record_in_lane"], (self.lane.name, seq)).fetchone() for seq in left[:limit])
+        # One that was forgotten meanwhile is not there.
+        return [row for row in found if row is not None], left[limit - 1] if len(left) > limit else scope.upto
 
     def _is_ahead(self, seq: int) -> bool:
         """Whether the lane had the event ahead when the replay began: it sends that by itself."""
@@ -174,24 +189,12 @@ def read_selection(text: str) -> Selection:
     return Selection(**{**fields, "event_ids": ids, "event_names": tuple(fields["event_names"])})
 
 
-def _read(
-    connection: sqlite3.Connection, scope: Scope, after: int, limit: int
-) -> tuple[list[Event | DamagedEvent], bool]:
-    if scope.seqs is None:
-        rows = connection.execute(SQL["records_after"], (after, scope.upto, limit)).fetchall()
-        return [read_record(seq, data) for seq, data in rows], len(rows) < limit
-    left = [seq for seq in scope.seqs if seq > after]
-    found = ((seq, connection.execute(SQL["record"], (seq,)).fetchone()) for seq in left[:limit])
-    # One that was forgotten meanwhile is not there.
-    events = [read_record(seq, row[0]) for seq, row in found if row is not None]
-    return events, len(left) <= limit or not events
-
-
 def _test(selection: Selection) -> Callable[[Event | DamagedEvent], bool]:
     names: Sequence[str] = selection.event_names
     ids = frozenset(format_uuid(event_id) for event_id in selection.event_ids)
-    since_ms, until_ms = selection.since_ms or 0, selection.until_ms or 2**63
-    wants_all = not (names or ids or selection.user_id or selection.since_ms or selection.until_ms)
+    since_ms = -_NO_BOUND if selection.since_ms is None else selection.since_ms
+    until_ms = _NO_BOUND if selection.until_ms is None else selection.until_ms
+    wants_all = selection == Selection(selection.lane, is_dead=selection.is_dead)
 
     def is_meant(event: Event | DamagedEvent) -> bool:
         if isinstance(event, DamagedEvent):
@@ -201,7 +204,7 @@ def _test(selection: Selection) -> Callable[[Event | DamagedEvent], bool]:
             (not names or event.event_name in names)
             and (not ids or event.event_id in ids)
             and (not selection.user_id or event.user_id == selection.user_id)
-            and (not selection.is_dead or since_ms <= event.received_at_ms < until_ms)
+            and since_ms <= event.received_at_ms < until_ms
         )
 
     return is_meant
