@@ -334,7 +334,7 @@ def test_a_settlement_that_plans_and_moves_leaves_its_row_in_the_ledger(spool: O
     assert spool.lane(lane).batches == (4,)
 
 
-def test_refusals_are_accepted_until_something_is_delivered(spool: OpenSpool, lane: str) -> None:
+def test_refusals_are_accepted_until_a_deferred_event_is_delivered(spool: OpenSpool, lane: str) -> None:
     put_aside(spool, lane)
     spool.spool.command(lane, "accept_dead")
 

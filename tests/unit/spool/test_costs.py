@@ -13,10 +13,11 @@ from typing import Any, cast
 
 import pytest
 
-from spoold.spool.values import DeadLetter
+from spoold.spool.values import DeadLetter, Selection
 from tests.support.clock import FakeClock
 from tests.support.events import make_draft, make_drafts
 from tests.support.spools import MIB, OpenSpool, open_spool
+from tests.unit.spool.moves import move
 
 SMALL, LARGE = 5_000, 60_000
 _connect = sqlite3.connect
@@ -47,6 +48,11 @@ class Backlog:
     meter: Meter
     clock: FakeClock = field(default_factory=FakeClock)
     opened: OpenSpool = field(init=False)
+    replays: list[int] = field(init=False)
+
+    def few_ids(self) -> tuple[bytes, ...]:
+        """Of callers, the first, one in the midst and the last."""
+        return tuple((start + 1).to_bytes(16, "little") for start in (90, self.size // 4, self.size - 10))
 
     def fill(self) -> None:
         self.opened.spool.open_lane("down", "mixpanel", "earliest")
@@ -63,6 +69,15 @@ class Backlog:
         for upto in range(100, self.size // 2, 100):
             self.opened.settle(self.lease, upto, dead=range(upto - 19, upto + 1))
         self.opened.settle(self.down, self.size // 10)
+        # Some stand aside, behind all the dead letters and before them.
+        aside = self.opened.lane("up").cursor
+        move(self.opened, "up", aside + 20, deferred=range(aside + 1, aside + 21))
+        move(self.opened, "up", deferred=[81])
+        self.lease = self.opened.spool.claim("up")
+        self.replays = [
+            self.opened.spool.start_replay(Selection("up", is_dead=is_dead, event_ids=event_ids)).id
+            for is_dead, event_ids in ((True, ()), (False, ()), (False, self.few_ids()))
+        ]
         self.clock.advance(100_000)
 
 
@@ -92,6 +107,10 @@ def shared_memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
+def read_replay(number: int) -> Callable[[Backlog], object]:
+    return lambda b: b.opened.spool.read_replay(b.replays[number], max_events=200)
+
+
 def settle_damaged(backlog: Backlog) -> None:
     after = backlog.opened.lane("up").cursor
     backlog.opened.settle(backlog.lease, after + 1, dead=[DeadLetter(after + 1, "damaged", None, 0)])
@@ -108,6 +127,18 @@ ACTIONS: dict[str, Callable[[Backlog], object]] = {
     "stats": lambda b: b.opened.spool.stats(),
     "lanes": lambda b: b.opened.spool.lanes(),
     "trim": lambda b: b.opened.spool.trim(200),
+    "deferred": lambda b: b.opened.spool.deferred("up"),
+    "oldest pending, aside": lambda b: b.opened.spool.oldest_pending_at_ms("up"),
+    "defer": lambda b: move(b.opened, "up", deferred=[81]),
+    "dead letters": lambda b: b.opened.spool.dead("up", after=0, max_events=50),
+    "a dead letter": lambda b: b.opened.spool.find_dead(b.few_ids()[0]),
+    "matches": lambda b: b.opened.spool.matches(Selection("up"), 0, max_events=50),
+    "start a replay of dead letters": lambda b: b.opened.spool.start_replay(Selection("up", is_dead=True)),
+    "start a replay of all": lambda b: b.opened.spool.start_replay(Selection("up")),
+    "a page of dead letters": read_replay(0),
+    "a page of the journal": read_replay(1),
+    "a page of ids": read_replay(2),
+    "a command": lambda b: b.opened.spool.command("up", "flush"),
     "open a lane": lambda b: b.opened.spool.open_lane("new", "webhook", "earliest"),
 }
 
