@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from struct import Struct
 from typing import Literal, NamedTuple
 
 import orjson
@@ -23,6 +24,11 @@ _BODY_TAG: Mapping[Kind, bytes] = {"track": b"\x1a", "identify": b"\x22"}
 
 #: Doubles up to here hold every integer exactly, so 42.0 can be written as 42.
 _MAX_EXACT_INTEGER = 2**53
+
+#: How ``PropertyValue`` begins for each kind of plain value, and the sizes that the whole of it can have.
+_STRING_TAG, _NUMBER_TAG, _BOOL_TAG = 0x0A, 0x11, 0x18
+_MAX_SHORT_BYTES, _NUMBER_BYTES, _BOOL_BYTES = 129, 9, 2
+_unpack_number = Struct("<xd").unpack
 
 _CRC_TAG = 0x35
 _CRC_BYTES = 5
@@ -117,27 +123,24 @@ def decode_record(seq: int, data: bytes) -> Event:
         RecordDamagedError: The checksum is wrong, or the message in it can't be decoded.
     """
     check_record(data)
-    record = record_pb2.Record()
-    message: service_pb2.TrackEventRequest | service_pb2.IdentifyUserRequest
     try:
-        record.ParseFromString(data)
-        if record.track:
-            message = service_pb2.TrackEventRequest.FromString(record.track)
-        else:
-            message = service_pb2.IdentifyUserRequest.FromString(record.identify)
-    except DecodeError as exc:
+        record = record_pb2.RecordView.FromString(data)
+        is_track = record.HasField("track")
+        message = record.track if is_track else record.identify
+        properties = _read_properties(message.properties)
+    except (DecodeError, UnicodeDecodeError) as exc:
         raise RecordDamagedError("the checksum is right but the message can't be decoded") from exc
-    is_track = isinstance(message, service_pb2.TrackEventRequest)
+    received_at_ms = record.received_at_ms
     return Event(
-        seq=seq,
-        event_id=format_uuid(record.event_id),
-        kind="track" if is_track else "identify",
-        event_name=message.event_name if isinstance(message, service_pb2.TrackEventRequest) else "",
-        user_id=message.user_id,
-        anonymous_id=message.anonymous_id,
-        properties=plain_properties(message.properties),
-        timestamp_ms=frozen_time_ms(message.timestamp, message.timestamp_ms, record.received_at_ms),
-        received_at_ms=record.received_at_ms,
+        seq,
+        format_uuid(record.event_id),
+        "track" if is_track else "identify",
+        record.track.event_name if is_track else "",
+        message.user_id,
+        message.anonymous_id,
+        properties,
+        frozen_time_ms(message.timestamp, message.timestamp_ms, received_at_ms),
+        received_at_ms,
     )
 
 
@@ -186,9 +189,7 @@ def plain_value(value: service_pb2.PropertyValue) -> object:
     if which == "string_value":
         return value.string_value
     if which == "number_value":
-        number = value.number_value
-        is_whole = -_MAX_EXACT_INTEGER <= number <= _MAX_EXACT_INTEGER and number.is_integer()
-        return int(number) if is_whole else number
+        return _plain_number(value.number_value)
     if which == "bool_value":
         return value.bool_value
     if which == "list_value":
@@ -196,6 +197,33 @@ def plain_value(value: service_pb2.PropertyValue) -> object:
     if which == "map_value":
         return plain_properties(value.map_value.fields)
     return None
+
+
+def _plain_number(number: float) -> int | float:
+    is_whole = -_MAX_EXACT_INTEGER <= number <= _MAX_EXACT_INTEGER and number.is_integer()
+    return int(number) if is_whole else number
+
+
+def _read_properties(fields: Mapping[str, bytes]) -> dict[str, object]:
+    """A map of encoded ``PropertyValue`` as plain JSON values, keys sorted.
+
+    A plain value is read from its bytes, for less than half of what a message costs; whatever is not encoded in the
+    one way that every library uses for it goes to the library.
+    """
+    properties: dict[str, object] = {}
+    for name in sorted(fields):
+        data = fields[name]
+        size = len(data)
+        tag = data[0] if size else None
+        if tag == _STRING_TAG and 1 < size <= _MAX_SHORT_BYTES and data[1] == size - 2:
+            properties[name] = data[2:].decode()
+        elif tag == _NUMBER_TAG and size == _NUMBER_BYTES:
+            properties[name] = _plain_number(_unpack_number(data)[0])
+        elif tag == _BOOL_TAG and size == _BOOL_BYTES and data[1] <= 1:
+            properties[name] = data[1] == 1
+        else:
+            properties[name] = plain_value(service_pb2.PropertyValue.FromString(data))
+    return properties
 
 
 def format_uuid(raw: bytes) -> str:

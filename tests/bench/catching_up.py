@@ -18,7 +18,7 @@ from spoold.providers.mixpanel import Mixpanel
 from spoold.record import Draft, Event, encode_record, read_record
 from tests.bench.figures import Figure, alternate
 from tests.bench.load import make_batch, percentile, send_batches
-from tests.bench.rig import DOWN, get_status, home, server
+from tests.bench.rig import DOWN, cpu_seconds, get_status, home, server
 from tests.support.daemon_process import DaemonProcess, Log
 from tests.support.spools import running_spool
 
@@ -57,7 +57,8 @@ def _drain(pairs: int) -> Figure:
     ours, theirs = found.medians(float)
     detail = (
         f"{ours:.0f} : {theirs:.0f} events/s, {_EVENTS} pending, {_LATENCY_SECONDS:g} s to each answer, "
-        f"at most {_IN_FLIGHT} under way, {median(one.requests for one in drains):.0f} : {len(bodies)} requests"
+        f"at most {_IN_FLIGHT} under way, {median(one.requests for one in drains):.0f} : {len(bodies)} requests, "
+        f"{median(one.cpu_seconds for one in drains):.2f} s of CPU from start to end"
     )
     return Figure("drain / bare loop of ready bodies", found.ratios(float), 0.7, True, found.noise(float), detail)
 
@@ -65,13 +66,15 @@ def _drain(pairs: int) -> Figure:
 class _Drain:
     """From the first request to the last settlement, as the daemon's own log tells it."""
 
-    def __init__(self, logs: list[Log]) -> None:
-        sent = [log for log in logs if log.get("event") == _SENT]
-        settled = [log for log in logs if log.get("event") == _SETTLED]
+    def __init__(self, daemon: DaemonProcess) -> None:
+        sent = [log for log in daemon.logs if log.get("event") == _SENT]
+        settled = [log for log in daemon.logs if log.get("event") == _SETTLED]
         assert sum(log["event_count"] for log in settled) == _EVENTS, "not every event was delivered once"
         seconds = _moment(settled[-1]) - _moment(sent[0])
         self.rate = _EVENTS / seconds
         self.requests = len(sent)
+        # Of its whole life: starting is a third of it.
+        self.cpu_seconds = cpu_seconds(daemon.pid)
 
 
 def _drain_once(filled: Path, url: str) -> _Drain:
@@ -79,7 +82,7 @@ def _drain_once(filled: Path, url: str) -> _Drain:
         shutil.copytree(filled, folder, dirs_exist_ok=True)
         with DaemonProcess(folder, **DOWN | {"MIXPANEL_ENDPOINT": url}) as daemon:
             daemon.wait_until(_is_last, "end of the backlog", _DRAIN_SECONDS)
-            return _Drain(daemon.logs)
+            return _Drain(daemon)
 
 
 def _is_last(log: Log) -> bool:

@@ -5,7 +5,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from google.protobuf.message import DecodeError
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spoold.api.analytics.v1 import service_pb2
@@ -166,6 +167,72 @@ def test_any_other_bytes_are_damage_and_kept(data: bytes) -> None:
 
     assert isinstance(damaged, DamagedEvent)
     assert (damaged.seq, damaged.data) == (9, data)
+
+
+def library_values(entries: dict[str, bytes]) -> dict[str, object] | None:
+    """What the library alone makes of encoded properties; None when it can't."""
+    try:
+        return {name: plain_value(Value.FromString(entries[name])) for name in sorted(entries)}
+    except DecodeError:
+        return None
+
+
+def encoded_track(entries: dict[str, bytes]) -> bytes:
+    return record_pb2.TrackView(event_name="Order Paid", properties=entries).SerializeToString()
+
+
+plain_values = st.one_of(
+    st.builds(Value),
+    st.text(max_size=300).map(lambda text: Value(string_value=text)),
+    st.floats(allow_nan=False, allow_infinity=False).map(lambda number: Value(number_value=number)),
+    st.integers(-(2**55), 2**55).map(lambda number: Value(number_value=number)),
+    st.booleans().map(lambda flag: Value(bool_value=flag)),
+)
+any_values = st.recursive(
+    plain_values,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda values: listed(*values)),
+        st.dictionaries(st.text(max_size=5), inner, max_size=3).map(lambda fields: mapped(**fields)),
+    ),
+    max_leaves=6,
+)
+#: As libraries write them, and everything near it: cut short, two in one, a long length, another wire type, no text.
+encodings = st.one_of(
+    any_values.map(Value.SerializeToString),
+    st.tuples(any_values, any_values).map(lambda two: b"".join(map(Value.SerializeToString, two))),
+    st.builds(lambda tag, rest: bytes([tag]) + rest, st.sampled_from(b"\x0a\x11\x18\x22\x2a"), st.binary(max_size=140)),
+    st.binary(max_size=12),
+    st.binary(max_size=127).map(lambda text: b"\x0a" + bytes([len(text)]) + text),
+)
+
+
+@settings(max_examples=500)
+# Two texts in one, the length of the first in two bytes: the first of them happens to be what a short text has there.
+@example({"a": b"\x0a\x82\x00ab\x0a\x7d" + b"x" * 125})
+@given(st.dictionaries(st.text(max_size=8), encodings, max_size=6))
+def test_properties_are_read_or_refused_as_the_library_does_it(
+    entries: dict[str, bytes],
+) -> None:
+    expected = library_values(entries)
+
+    found = read_record(1, make_record(draft=Draft("track", encoded_track(entries))))
+
+    if expected is None:
+        assert isinstance(found, DamagedEvent)
+    else:
+        assert isinstance(found, Event)
+        assert repr(found.properties) == repr(expected)
+
+
+def test_what_a_lane_reads_has_the_fields_of_what_callers_send() -> None:
+    for view, request in (
+        (record_pb2.TrackView, service_pb2.TrackEventRequest),
+        (record_pb2.IdentifyView, service_pb2.IdentifyUserRequest),
+    ):
+        numbers = {
+            name: field.number for name, field in request.DESCRIPTOR.fields_by_name.items() if name != "event_id"
+        }
+        assert {name: field.number for name, field in view.DESCRIPTOR.fields_by_name.items()} == numbers
 
 
 @pytest.mark.parametrize("size", [0, 1, 5, 20, -1])

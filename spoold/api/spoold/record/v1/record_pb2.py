@@ -24,13 +24,27 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(spoold/api/spoold/record/v1/record.proto\x12\x10spoold.record.v1\"s\n\x06Record\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12\x16\n\x0ereceived_at_ms\x18\x02 \x01(\x03\x12\r\n\x05track\x18\x03 \x01(\x0c\x12\x10\n\x08identify\x18\x04 \x01(\x0c\x12\x11\n\tcaller_id\x18\x05 \x01(\t\x12\x0b\n\x03\x63rc\x18\x06 \x01(\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(spoold/api/spoold/record/v1/record.proto\x12\x10spoold.record.v1\"s\n\x06Record\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12\x16\n\x0ereceived_at_ms\x18\x02 \x01(\x03\x12\r\n\x05track\x18\x03 \x01(\x0c\x12\x10\n\x08identify\x18\x04 \x01(\x0c\x12\x11\n\tcaller_id\x18\x05 \x01(\t\x12\x0b\n\x03\x63rc\x18\x06 \x01(\x07\"\x94\x01\n\nRecordView\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12\x16\n\x0ereceived_at_ms\x18\x02 \x01(\x03\x12*\n\x05track\x18\x03 \x01(\x0b\x32\x1b.spoold.record.v1.TrackView\x12\x30\n\x08identify\x18\x04 \x01(\x0b\x32\x1e.spoold.record.v1.IdentifyView\"\xe3\x01\n\tTrackView\x12\x12\n\nevent_name\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12?\n\nproperties\x18\x03 \x03(\x0b\x32+.spoold.record.v1.TrackView.PropertiesEntry\x12\x11\n\ttimestamp\x18\x04 \x01(\x03\x12\x14\n\x0c\x61nonymous_id\x18\x06 \x01(\t\x12\x14\n\x0ctimestamp_ms\x18\x07 \x01(\x03\x1a\x31\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\xd5\x01\n\x0cIdentifyView\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x42\n\nproperties\x18\x02 \x03(\x0b\x32..spoold.record.v1.IdentifyView.PropertiesEntry\x12\x11\n\ttimestamp\x18\x03 \x01(\x03\x12\x14\n\x0c\x61nonymous_id\x18\x05 \x01(\t\x12\x14\n\x0ctimestamp_ms\x18\x06 \x01(\x03\x1a\x31\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'spoold.api.spoold.record.v1.record_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TRACKVIEW_PROPERTIESENTRY']._loaded_options = None
+  _globals['_TRACKVIEW_PROPERTIESENTRY']._serialized_options = b'8\001'
+  _globals['_IDENTIFYVIEW_PROPERTIESENTRY']._loaded_options = None
+  _globals['_IDENTIFYVIEW_PROPERTIESENTRY']._serialized_options = b'8\001'
   _globals['_RECORD']._serialized_start=62
   _globals['_RECORD']._serialized_end=177
+  _globals['_RECORDVIEW']._serialized_start=180
+  _globals['_RECORDVIEW']._serialized_end=328
+  _globals['_TRACKVIEW']._serialized_start=331
+  _globals['_TRACKVIEW']._serialized_end=558
+  _globals['_TRACKVIEW_PROPERTIESENTRY']._serialized_start=509
+  _globals['_TRACKVIEW_PROPERTIESENTRY']._serialized_end=558
+  _globals['_IDENTIFYVIEW']._serialized_start=561
+  _globals['_IDENTIFYVIEW']._serialized_end=774
+  _globals['_IDENTIFYVIEW_PROPERTIESENTRY']._serialized_start=509
+  _globals['_IDENTIFYVIEW_PROPERTIESENTRY']._serialized_end=558
 # @@protoc_insertion_point(module_scope)
