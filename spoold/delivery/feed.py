@@ -79,8 +79,10 @@ class Feed:
             if fills and first.item is not None and not rooms[first.route].takes(first.item, first.size) and taken:
                 break
             taken.append(self._ahead.popleft())
-        if not self._ahead:
-            # Behind the last event read may lie a gap, which goes with it.
+        # Behind the last event may lie a gap, which goes with it.
+        if upto is not None:
+            self.position = upto
+        elif not self._ahead:
             self.position = self._read_upto
         elif taken:
             self.position = taken[-1].seq

@@ -45,7 +45,7 @@ class Submitted:
     @property
     def is_repeatable(self) -> bool:
         """Whether it is the same event whenever it is appended."""
-        return bool(self.said_ms) or self.draft.kind == "identify"
+        return bool(self.said_ms)
 
 
 @dataclass
@@ -107,17 +107,17 @@ def make_event(number: int, rng: random.Random, clock: SimClock) -> Submitted:
     text = POISON if rng.random() < 0.02 else rng.choice("abcd") * rng.choice([0, 3, 40, 400, 6000])
     said_ms = clock.wall_ms() - rng.randrange(_LEAST_AGE_MS, 2 * _LEAST_AGE_MS)
     event_id = rng.randbytes(16) if rng.random() < 0.25 else None
+    if event_id is None and rng.random() < 0.5:
+        said_ms = 0
     if rng.random() < 0.75:
-        if event_id is None and rng.random() < 0.5:
-            said_ms = 0
         track = service_pb2.TrackEventRequest(event_name=f"event {number % 5}", user_id=f"u{number % 7}")
         track.timestamp_ms = said_ms
         track.properties["n"].number_value = number
         track.properties["text"].string_value = text
         track.properties["is_late"].bool_value = bool(said_ms)
         return Submitted(number, Draft("track", track.SerializeToString(deterministic=True), event_id), text, said_ms)
-    identify = service_pb2.IdentifyUserRequest(user_id=f"i{number}")
+    identify = service_pb2.IdentifyUserRequest(user_id=f"i{number}", timestamp_ms=said_ms)
     identify.properties["text"].string_value = text
     identify.properties["n"].number_value = number
     draft = Draft("identify", identify.SerializeToString(deterministic=True), event_id)
-    return Submitted(number, draft, text, said_ms=0)
+    return Submitted(number, draft, text, said_ms)

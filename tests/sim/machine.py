@@ -15,8 +15,6 @@ from spoold.delivery.report import LaneReport
 from spoold.delivery.sender import Attempt, HttpSender
 from spoold.log import Logger
 from spoold.metrics import Metrics
-from spoold.providers.base import ProviderSettings
-from spoold.providers.mixpanel import Mixpanel
 from spoold.spool.local import LocalSpool
 from spoold.spool.rows import State
 from spoold.spool.space import Space, SpaceLimits
@@ -101,8 +99,8 @@ class Machine:
             if state.name not in services:
                 self.spool.close_lane(state.name)
         for name, service in services.items():
-            self.spool.open_lane(name, "mixpanel", "latest")
-            provider = Mixpanel(ProviderSettings("http://sim.invalid", "sim-token"))
+            self.spool.open_lane(name, service.dialect.kind, "latest")
+            provider = service.dialect.provider()
             lane = Lane(
                 name,
                 self.spool,

@@ -1,30 +1,41 @@
-"""A provider of the simulated world: it answers as Mixpanel does, when it is in the mood."""
+"""A provider of the simulated world: it answers as its kind does, when it is in the mood."""
 
-import gzip
 import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from spoold.providers.base import HttpReply, HttpRequest
 from spoold.providers.http import TransportError
+from tests.sim.dialects import Dialect, Letter, Told, reply
 from tests.sim.parts import SimClock, hold
 
 Mood = Literal[
-    "well", "refused", "lost_reply", "unavailable", "throttled", "unauthorized", "split", "small", "nonsense", "bad_key"
+    "well",
+    "refused",
+    "lost_reply",
+    "unavailable",
+    "throttled",
+    "throttling",
+    "unauthorized",
+    "split",
+    "small",
+    "nonsense",
+    "bad_key",
+    "choking",
 ]
-MOODS: tuple[Mood, ...] = (
-    "refused", "lost_reply", "unavailable", "throttled", "unauthorized", "split", "small", "nonsense", "bad_key",
-)  # fmt: skip
+MOODS: tuple[Mood, ...] = get_args(Mood)[1:]
 POISON = "poison"
 _SMALL_PARTS = 7
+#: Each so many-th event is one that a service chokes on, while it is in that mood.
+_CHOKES_ON = 19
 _REFUSALS: Mapping[Mood, tuple[int, object]] = {
     "unavailable": (503, {"error": "try again"}),
     "throttled": (429, {"code": 429, "error": "rate limit", "status": "Too Many Requests"}),
-    "unauthorized": (401, {"code": 401, "error": "Invalid credentials", "status": "Unauthorized"}),
-    "nonsense": (200, ["<html>captive portal</html>"]),
+    "bad_key": (400, {"error": "this project takes nothing", "status": 0}),
     "small": (413, {"code": 413, "error": "request exceeds max limit"}),
+    "choking": (500, {"error": "internal error"}),
 }
 
 
@@ -33,6 +44,7 @@ class Arrival:
     """What first arrived for an event; every repeat must be the same (I3)."""
 
     content: str
+    told: Told
     times: int
 
 
@@ -48,6 +60,7 @@ class Service:
     """
 
     name: str
+    dialect: Dialect
     clock: SimClock
     rng: random.Random
     mood: Mood = "well"
@@ -55,25 +68,22 @@ class Service:
     taken: set[int] = field(default_factory=set)
     taken_parts: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
-    calls: int = 0
 
     def post(self, request: HttpRequest, timeout_seconds: float | None = None) -> HttpReply:
         """Take a request as an HTTP transport hands it over."""
         del timeout_seconds
-        self.calls += 1
         self.taken_parts = set()
         if self.mood == "refused":
             raise TransportError("connection refused", was_sent=False)
-        is_import = "/import" in request.url
-        records = json.loads(gzip.decompress(request.body) if is_import else request.body)
+        letter = self.dialect.open(request)
         is_lost = self.mood == "lost_reply"
         if is_lost and self.rng.random() < 0.5:
             # Sent, but nobody was there to take it.
             raise TransportError("connection closed", was_sent=True)
-        reply = self._answer(records, is_import=is_import)
+        answer = self._answer(letter)
         if is_lost:
             raise TransportError("connection closed", was_sent=True)
-        return reply
+        return answer
 
     def abort(self) -> None:
         """Nothing runs beside the script."""
@@ -81,53 +91,51 @@ class Service:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _answer(self, records: list[dict[str, object]], *, is_import: bool) -> HttpReply:
-        numbers = [_number(record, is_import=is_import) for record in records]
+    def _answer(self, letter: Letter) -> HttpReply:
+        told = [self.dialect.tell(record) for record in letter.records]
+        numbers = [int(one.properties["n"]) for one in told]
         refusal = self._refuse(numbers)
         if refusal is not None:
             return refusal
-        poisoned = [index for index, record in enumerate(records) if POISON in json.dumps(record)]
-        if poisoned and (not is_import or self.mood == "split"):
-            return _reply(400 if is_import else 200, {"error": "bad data", "status": 0})
-        for index, (number, record) in enumerate(zip(numbers, records, strict=True)):
-            if index not in poisoned:
-                self._take(number, record)
-                self.taken_parts.add(index)
-        if not is_import:
-            return HttpReply(200, b'{"status":1,"error":null}')
-        if not poisoned:
-            return _reply(200, {"code": 200, "num_records_imported": len(records), "status": "OK"})
-        failed = [{"index": index, "insert_id": "?", "field": "properties", "message": "bad"} for index in poisoned]
-        counts = {"num_records_imported": len(records) - len(failed), "failed_records": failed}
-        return _reply(400, {"code": 400, "status": "Bad Request", **counts})
+        if self.mood == "throttling":
+            put_off = [index for index, number in enumerate(numbers) if number % 3 == 0]
+            answer = self.dialect.throttled(put_off) if put_off else None
+            if answer is not None:
+                # Whether the others of such a request were stored is only implied (providers.md 11, 7): they were not.
+                return answer
+        bad = [index for index, one in enumerate(told) if one.properties["text"] == POISON]
+        is_listed = self.dialect.lists_bad and self.mood != "split" and not letter.takes_profiles
+        if bad and not is_listed:
+            return self.dialect.well(letter, bad) if letter.takes_profiles else reply(400, {"error": "bad data"})
+        if not bad or self.dialect.keeps_rest:
+            for index, number in enumerate(numbers):
+                if index not in bad:
+                    self._take(number, letter.records[index], told[index])
+                    self.taken_parts.add(index)
+        return self.dialect.well(letter, bad)
 
     def _refuse(self, numbers: list[int]) -> HttpReply | None:
         """The answer to a whole request that is not even looked at; None when it is."""
-        if self.mood == "throttled":
-            throttled = _reply(*_REFUSALS[self.mood])
-            return HttpReply(throttled.status, throttled.body, float(self.rng.choice([5, 60, 4000])))
-        if self.mood == "bad_key":
-            if len(numbers) == 1:
-                self.refused.add(numbers[0])
-            return _reply(400, {"error": "this project takes nothing", "status": 0})
-        if self.mood == "small" and len(numbers) <= _SMALL_PARTS:
+        is_looked_at = {
+            "small": len(numbers) <= _SMALL_PARTS,
+            "choking": all(number % _CHOKES_ON for number in numbers),
+        }
+        if is_looked_at.get(self.mood):
             return None
-        return _reply(*_REFUSALS[self.mood]) if self.mood in _REFUSALS else None
+        if self.mood in ("bad_key", "choking") and len(numbers) == 1:
+            self.refused.add(numbers[0])
+        if self.mood == "throttled":
+            throttled = reply(*_REFUSALS[self.mood])
+            return HttpReply(throttled.status, throttled.body, float(self.rng.choice([5, 60, 4000])))
+        if self.mood in ("unauthorized", "nonsense"):
+            return reply(*getattr(self.dialect, self.mood))
+        return reply(*_REFUSALS[self.mood]) if self.mood in _REFUSALS else None
 
-    def _take(self, number: int, record: dict[str, object]) -> None:
-        # As it stands on the wire: keys in another order are other bytes.
-        content = json.dumps(record)
-        first = self.arrived.setdefault(number, Arrival(content, times=0))
-        hold("I3: a repeat has the same bytes", first.content == content, first.content, content)
+    def _take(self, number: int, record: dict[str, object], told: Told) -> None:
+        # As it stands on the wire: keys in another order are other bytes. What was forgotten and handed in again was
+        # received at another time.
+        content = json.dumps({name: value for name, value in record.items() if name != "received_at_ms"})
+        first = self.arrived.setdefault(number, Arrival(content, told, times=0))
+        hold("I3: a repeat has the same bytes", first.content == content, first.content[-300:], content[-300:])
         first.times += 1
         self.taken.add(number)
-
-
-def _reply(status: int, body: object) -> HttpReply:
-    return HttpReply(status, json.dumps(body).encode())
-
-
-def _number(record: dict[str, object], *, is_import: bool) -> int:
-    properties = record["properties" if is_import else "$set"]
-    assert isinstance(properties, dict)
-    return int(properties["n"])

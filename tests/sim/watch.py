@@ -64,7 +64,7 @@ class LaneWatch:
 
     def _check_wait(self, machine: Machine, sim: SimLane, wait: Wait) -> None:
         state = next(state for state in machine.spool.lanes() if state.name == self._name)
-        longest = _LONGEST_WAIT_SECONDS if state.retry.failures else INTERVAL_SECONDS
+        longest = _LONGEST_WAIT_SECONDS if state.retry.failures or state.deferred else INTERVAL_SECONDS
         is_bounded = wait.seconds is not None and wait.seconds <= longest + 0.001
         comes_again = is_bounded or bool(sim.in_flight) or not state.pending
         hold("a lane with pending events comes again", comes_again, state.name, wait, sim.lane.state)
@@ -113,7 +113,7 @@ class LaneWatch:
         book, outcome = self.book, attempt.outcome
         if isinstance(outcome, Delivered) and len(outcome.dead) < len(call.items):
             book.refused_alike.clear()
-        elif isinstance(outcome, Split) and len(call.items) == 1:
+        elif isinstance(outcome, Split) and len(call.items) == 1 and call.refusals >= outcome.retries:
             if outcome.reason != book.refusal:
                 book.refused_alike.clear()
             book.refusal = outcome.reason

@@ -16,6 +16,7 @@ from pathlib import Path
 from spoold.errors import SpooldError, SpoolFullError
 from tests.sim.clients import Clients
 from tests.sim.damage import flip_record_bit
+from tests.sim.dialects import DIALECTS
 from tests.sim.disk import SimDisk
 from tests.sim.ledger import Figures, Submitted
 from tests.sim.machine import LIMITS, RETENTION_SECONDS, Machine, Room
@@ -58,7 +59,9 @@ class World:
         self.figures = Figures()
         self.room = Room()
         names = _LANES[: self.rng.randint(1, len(_LANES))]
-        self.services = {name: Service(name, self.clock, self.rng) for name in names}
+        self.services = {
+            name: Service(name, DIALECTS[self.rng.choice(list(DIALECTS))], self.clock, self.rng) for name in names
+        }
         self.clients = Clients(self.rng, self.clock, self.trace, self.figures)
         self.watches = {
             name: LaneWatch(name, self.clock, self.trace, self.figures, self.clients.submitted) for name in names

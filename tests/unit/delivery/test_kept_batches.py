@@ -81,6 +81,22 @@ def test_a_batch_that_is_refused_is_halved(rig: LaneRig) -> None:
     assert (rig.state.delivered, rig.state.pending) == (49, 0)
 
 
+def test_a_batch_before_what_the_lane_missed_ends_where_it_ended(rig: LaneRig, clock: FakeClock) -> None:
+    rig.append(5)
+    rig.opened.spool.close_lane("mixpanel")
+    rig.append(7)
+    rig.restart()
+    clock.advance(10)
+    before = rig.send(Retry("HTTP 503"), 503)
+    assert rig.state.batches == (12,)
+    rig.append(60)
+    rig.restart(after_seconds=60)
+
+    calls = rig.run()
+    assert ids(calls)[:1] == ids([before])
+    assert [seq for call in calls for seq in seqs(call)] == [*range(1, 6), *range(13, 73)]
+
+
 def test_deciding_costs_no_line_in_the_ledger(rig: LaneRig) -> None:
     rig.append(50)
     rig.run()
