@@ -217,14 +217,17 @@ class Judge:
 
     def _fail_late(self, case: "_Case", retry: Retry) -> Effect:
         """One of several that were under way: the failure is known, only a longer wait is news."""
-        before = case.state.retry
+        before, wall_ms = case.state.retry, self._clock.wall_ms()
         wait = self._policy.wait_seconds(before.failures, retry, self._entropy)
-        if retry.after_seconds is None or case.now + wait <= self._held_until:
+        until = max(self._held_until, case.now + wait)
+        # A wall clock that jumped may have shortened what is on disk.
+        is_kept = until == self._held_until and before.not_before_ms >= wall_ms + wait * 1000
+        if retry.after_seconds is None or is_kept:
             return Effect("retry")
-        self._held_until = case.now + wait
-        wait_ms = int(wait * 1000)
-        longer = replace(before, wait_ms=wait_ms, not_before_ms=self._clock.wall_ms() + wait_ms)
-        return Effect("retry", longer, self._held_until, is_urgent=True)
+        self._held_until = until
+        wait_ms = int((until - case.now) * 1000)
+        longer = replace(before, wait_ms=wait_ms, not_before_ms=wall_ms + wait_ms)
+        return Effect("retry", longer, until, is_urgent=True)
 
     def _fail_alone(self, case: "_Case", retry: Retry, *, is_to_blame: bool) -> Effect:
         """Others pass, this one does not: the lane goes on without it, and some time gives it up.
