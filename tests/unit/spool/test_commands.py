@@ -115,8 +115,8 @@ def test_a_word_ends_the_wait_of_its_lane(state_dir: Path, word: Command) -> Non
 
         opened.spool.command("a", word)
 
-        # It would wait for ever; what was said before a wait ends it as well.
-        opened.spool.wait("a", 1, None)
+        # What was said before a wait ends it as well.
+        assert opened.spool._waits["a"].signal.wait(0)
         assert words(opened.lane("a")) == WORDS[word,]
         assert not opened.spool._waits["b"].signal.wait(0), "the other one sleeps on"
 
@@ -128,5 +128,5 @@ def test_a_replay_ends_the_wait_of_its_lane(state_dir: Path) -> None:
 
         opened.spool.start_replay(Selection("a"))
 
-        opened.spool.wait("a", 1, None)
+        assert opened.spool._waits["a"].signal.wait(0)
         assert opened.spool.next_replay("a") is not None

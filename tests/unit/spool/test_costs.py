@@ -48,6 +48,7 @@ class Backlog:
     meter: Meter
     clock: FakeClock = field(default_factory=FakeClock)
     opened: OpenSpool = field(init=False)
+    aside: range = field(init=False)
     replays: list[int] = field(init=False)
 
     def few_ids(self) -> tuple[bytes, ...]:
@@ -69,10 +70,9 @@ class Backlog:
         for upto in range(100, self.size // 2, 100):
             self.opened.settle(self.lease, upto, dead=range(upto - 19, upto + 1))
         self.opened.settle(self.down, self.size // 10)
-        # Some stand aside, behind all the dead letters and before them.
-        aside = self.opened.lane("up").cursor
-        move(self.opened, "up", aside + 20, deferred=range(aside + 1, aside + 21))
-        move(self.opened, "up", deferred=[81])
+        # Some stand aside, behind all the dead letters.
+        self.aside = range(self.opened.lane("up").cursor + 1, self.opened.lane("up").cursor + 21)
+        move(self.opened, "up", self.aside[-1], deferred=self.aside)
         self.lease = self.opened.spool.claim("up")
         self.replays = [
             self.opened.spool.start_replay(Selection("up", is_dead=is_dead, event_ids=event_ids)).id
@@ -129,7 +129,7 @@ ACTIONS: dict[str, Callable[[Backlog], object]] = {
     "trim": lambda b: b.opened.spool.trim(200),
     "deferred": lambda b: b.opened.spool.deferred("up"),
     "oldest pending, aside": lambda b: b.opened.spool.oldest_pending_at_ms("up"),
-    "defer": lambda b: move(b.opened, "up", deferred=[81]),
+    "defer": lambda b: move(b.opened, "up", deferred=b.aside[:1]),
     "dead letters": lambda b: b.opened.spool.dead("up", after=0, max_events=50),
     "a dead letter": lambda b: b.opened.spool.find_dead(b.few_ids()[0]),
     "matches": lambda b: b.opened.spool.matches(Selection("up"), 0, max_events=50),
