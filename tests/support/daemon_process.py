@@ -61,11 +61,13 @@ class DaemonProcess:
         """The first log entry with this event, waiting for it if need be."""
         return self.wait_until(lambda log: log.get("event") == event, event, timeout_seconds)
 
-    def wait_until(self, wanted: Callable[[Log], bool], what: str, timeout_seconds: float = _START_SECONDS) -> Log:
-        """The first log entry for which ``wanted`` holds."""
+    def wait_until(
+        self, wanted: Callable[[Log], bool], what: str, timeout_seconds: float = _START_SECONDS, *, since: int = 0
+    ) -> Log:
+        """The first log entry, of those from the ``since``-th on, for which ``wanted`` holds."""
 
         def find() -> Log | None:
-            return next((log for log in self.logs if wanted(log)), None)
+            return next((log for log in self.logs[since:] if wanted(log)), None)
 
         with self._changed:
             self._changed.wait_for(lambda: find() is not None or self._is_ended, timeout_seconds)
@@ -73,6 +75,11 @@ class DaemonProcess:
         if found is None:
             raise DaemonError(f"no {what!r} from spoold (exit code {self.process.poll()}): {self.logs[-20:]}")
         return found
+
+    def wait_for_lane(self, lane: str, event: str, *, since: int = 0, **fields: object) -> Log:
+        """The first entry, from the ``since``-th on, in which this lane says so."""
+        wanted = {"lane": lane, "event": event, **fields}
+        return self.wait_until(lambda log: wanted.items() <= log.items(), str(wanted), since=since)
 
     def ready(self) -> Self:
         """Wait until it listens."""

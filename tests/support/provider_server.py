@@ -6,7 +6,7 @@
         server.wait_until(lambda: server.event_count == 120)
         assert server.events_by_insert_id.keys() == expected
 
-The path says whom a request is for: Mixpanel, Amplitude or Segment.
+The path says whom a request is for: Mixpanel, Amplitude, Segment or, at ``/hook``, a webhook's receiver.
 
 By itself: ``python -m tests.support.provider_server --port 0`` prints one JSON line with its port, then one per
 request, until SIGTERM.
@@ -27,7 +27,7 @@ from typing import Any, Self
 
 import orjson
 
-from tests.support import amplitude_rules, mixpanel_rules, segment_rules
+from tests.support import amplitude_rules, mixpanel_rules, segment_rules, webhook_rules
 from tests.support.provider_taken import Rule, Taken
 from tests.support.provider_wire import (
     Action,
@@ -62,6 +62,7 @@ _ANSWERS: Mapping[str, Callable[[Request, bytes | None, Taken], Reply]] = {
     "/2/httpapi": amplitude_rules.answer,
     "/batch": amplitude_rules.answer,
     "/v1/batch": segment_rules.answer,
+    "/hook": webhook_rules.answer,
 }
 
 
@@ -69,7 +70,7 @@ class ProviderServer:
     """See the module. All attributes may be read from any thread; ``wait_until`` waits without polling.
 
     Args:
-        token: The project token, API key or write key that is taken.
+        token: The project token, API key, write key or secret that is taken.
         port: 0 for any free one.
         keep: Keep requests and records. False for long loads: only the counts grow.
         on_request: Called for each request after it was answered for, with the lock held.
@@ -90,6 +91,8 @@ class ProviderServer:
         self.open_count = 0  # connections that are open now
         self._taken = Taken(token, keep=keep)
         self._on_request = on_request
+        #: An answer of the test's own for requests that it picks, where nothing is scripted.
+        self.overrule: Callable[[Request], Reply | None] | None = None
         self._script: deque[Action] = deque()
         self._always: Action | None = None
         self._held: list[threading.Event] = []
@@ -252,7 +255,8 @@ class ProviderServer:
         with self._condition:
             reply: Reply | None = None
             if action is None or isinstance(action, CloseAfterReading):
-                reply = _answer(request, body, self._taken)
+                overruled = self.overrule(request) if self.overrule is not None and action is None else None
+                reply = overruled or _answer(request, body, self._taken)
             elif isinstance(action, Reply):
                 reply = action
             is_answered = action is None or isinstance(action, Reply)
@@ -345,7 +349,8 @@ def _answer(request: Request, body: bytes | None, taken: Taken) -> Reply:
 def _event_id(record: Json) -> object:
     """The id by which whoever the record is for knows it again."""
     properties = as_object(record.get("properties"))
-    return record.get("messageId") or record.get("insert_id") or properties.get("$insert_id")
+    own = record.get("messageId") or record.get("insert_id") or properties.get("$insert_id")
+    return own or record.get("event_id") or record.get("id")
 
 
 def main() -> None:

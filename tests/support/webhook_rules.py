@@ -8,10 +8,31 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from tests.support.provider_taken import Taken
+from tests.support.provider_wire import Reply, Request
+
 #: What is required, what may be there, and the extensions that spoold adds.
 _REQUIRED = {"specversion", "id", "source", "type"}
 _OPTIONAL = {"time", "subject", "datacontenttype", "dataschema", "data"}
 _EXTENSION = re.compile(r"[a-z0-9]{1,20}")
+
+
+def answer(request: Request, body: bytes | None, taken: Taken) -> Reply:
+    """A receiver's reply: it believes a signature with its token alone, and one bad event spoils the request."""
+    key = base64.b64decode(taken.token.removeprefix("whsec_"))
+    if body is None or not {"webhook-id", "webhook-timestamp"} <= request.headers.keys():
+        return Reply(400, b"not a webhook")
+    if not is_genuine(key, request.headers, body):
+        return Reply(401, b"the signature is not of our secret")
+    for record in request.records:
+        faults = cloudevent_faults(record) if "specversion" in record else []
+        if faults:
+            return Reply(400, faults[0].encode())
+        if (refusal := taken.refusal(record)) is not None:
+            return Reply(400, f"{refusal.field}: {refusal.message}".encode())
+    for record in request.records:
+        taken.take_event(record.get("event_id") or record["id"], record)
+    return Reply(204)
 
 
 def secret_of(key: bytes) -> str:
