@@ -79,7 +79,7 @@ STORAGE = (
                 """            self._commit(self.connection)
         except BaseException as exc:
 """,
-                """            self.state = State(tx.spool, tx.lanes)
+                """            self.state = State(tx.spool, tx.lanes, tx.replays)
             self._commit(self.connection)
         except BaseException as exc:
 """,
@@ -241,7 +241,7 @@ STORAGE = (
     Bug(
         "an id that was made here is not found again",
         "an id stands in the journal once",
-        (Edit("spool/lookup.py", "            if stamp > wanted:\n", "            if stamp >= wanted:\n"),),
+        (Edit("spool/lookup.py", "if stamp > time_ms / 1000:", "if stamp >= time_ms / 1000:"),),
         ("an id stands in the journal once",),
     ),
     Bug(
@@ -256,7 +256,7 @@ STORAGE = (
         (
             Edit(
                 "spool/retention.py",
-                "settled_seq = State(tx.spool, tx.lanes).settled_seq()",
+                "settled_seq = State(tx.spool, tx.lanes, tx.replays).settled_seq()",
                 "settled_seq = tx.spool.last_seq",
             ),
         ),
@@ -280,8 +280,8 @@ STORAGE = (
         (
             Edit(
                 "spool/rows.py",
-                "for lane in self.lanes.values() if lane.pending(self.spool)]",
-                "for lane in self.lanes.values() if lane.pending(self.spool) and not lane.is_closed]",
+                "for lane in self.lanes.values() if lane.ahead(self.spool)]",
+                "for lane in self.lanes.values() if lane.ahead(self.spool) and not lane.is_closed]",
             ),
         ),
         ("I1", "I2"),
@@ -321,17 +321,9 @@ STORAGE = (
         "I4, I11",
         (
             Edit(
-                "delivery/batch.py",
-                "        return DeadLetter(event.seq, DAMAGED, status=None, attempts=0)\n",
-                '        return Encoded("", ())\n',
-            ),
-            Edit(
-                "delivery/batch.py",
-                "        elif isinstance(event, Event):\n",
-                """        elif isinstance(event, DamagedEvent):
-            batch.resolve(event.seq, None)
-        else:
-""",
+                "delivery/feed.py",
+                'yield Encoded(event.seq, "", None, DeadLetter(event.seq, DAMAGED, status=None, attempts=0))',
+                'yield Encoded(event.seq, "", None, None)',
             ),
         ),
         ("I4: a lane passes only what is taken or set aside",),
