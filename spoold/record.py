@@ -175,7 +175,9 @@ def event_fields(event: Event) -> dict[str, object]:
 
 def canonical_json(value: object) -> bytes:
     """JSON with sorted keys: protobuf maps have no stable order across processes, frozen bytes need one."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    # A copy: orjson's own bytes are the start of a buffer of 1 KiB whose rest is given back. A lane keeps thousands of
+    # them, and the end of the heap then grows and shrinks with each: nine in ten page faults of a drain.
+    return memoryview(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).tobytes()
 
 
 def plain_properties(fields: Mapping[str, service_pb2.PropertyValue]) -> dict[str, object]:
