@@ -1,7 +1,7 @@
 """A server for each kind of provider, and the configuration of a daemon that delivers to them."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,14 @@ def start(home: Path, *tables: str, **environment: str) -> DaemonProcess:
 def by_name(status: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The lanes of a status."""
     return {found["name"]: found for found in status["lanes"]}
+
+
+def wait_for_events(servers: Services, ids: Collection[str]) -> None:
+    """Until each server has taken these events, and no others; what came again must not have changed."""
+    for server in servers.values():
+        server.wait_until(lambda server=server: server.event_count == len(ids))  # type: ignore[misc]
+        assert server.events_by_insert_id.keys() == set(ids)
+        assert not server.changed
 
 
 def tracked(name: str = "Order Paid", user_id: str = "u-81", **fields: Any) -> service_pb2.BatchItem:
