@@ -101,7 +101,9 @@ class Judge:
         batch, call, status = case.batch, case.call, case.attempt.status
         owners = call.owners()
         dead = {owners[part.index].seq: part.reason for part in delivered.dead}
-        deferred = {owners[part.index].seq: part for part in delivered.deferred}
+        # An event of several parts waits for the one that waits longest.
+        by_wait = sorted(delivered.deferred, key=lambda part: part.after_seconds)
+        deferred = {owners[part.index].seq: part for part in by_wait}
         again: list[Item] = []
         later: list[Item] = []
         taken = 0
@@ -280,9 +282,11 @@ class _Case:
 
 
 def is_unmoved(call: Call, delivered: Delivered) -> bool:
-    """Whether the provider took nothing, gave nothing up, and wants all of it again at once."""
-    at_once = {part.index for part in delivered.deferred if part.after_seconds <= 0}
-    return len(at_once) == len(call.owners()) and not delivered.dead
+    """Whether the provider took no event whole, gave none up, and wants all of them again at once."""
+    owners = call.owners()
+    wanted = {owners[part.index].seq for part in delivered.deferred}
+    is_at_once = all(part.after_seconds <= 0 for part in delivered.deferred)
+    return len(wanted) == len(call.items) and is_at_once and not delivered.dead
 
 
 def _word(outcome: Delivered | Retry | Split | Stop) -> str:
