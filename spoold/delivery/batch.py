@@ -10,8 +10,8 @@ from spoold.spool.values import DeadLetter, Deferred
 
 _BATCH_ID_BYTES = 16
 
-#: What became of an event: the provider took it, the lane's filter kept it back, it is set aside.
-Fate: TypeAlias = Literal["delivered", "filtered"] | DeadLetter | Deferred
+#: What became of an event: the provider took it, the lane's filter kept it back, its owner gave it up, it is set aside.
+Fate: TypeAlias = Literal["delivered", "filtered", "purged"] | DeadLetter | Deferred
 
 
 @dataclass(slots=True, eq=False)
@@ -132,6 +132,12 @@ class Batch:
     def resolve(self, seq: int, fate: Fate) -> None:
         """What became of an event."""
         self._fates[seq] = fate
+
+    def give_up(self) -> None:
+        """Whatever is not known is purged; nothing of it may be under way."""
+        for seq in self._seqs:
+            self._fates.setdefault(seq, "purged")
+        self.calls.clear()
 
     def take_back(self, seq: int) -> bool:
         """Think again about an event; False when it is settled already, or none of this batch."""

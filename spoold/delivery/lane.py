@@ -23,7 +23,6 @@ from spoold.spool.values import PLANNED, Deferred, LaneState, RetryState, Settle
 _DOWN_PROBE_EVENTS = 10
 _STOPPED_PROBE_EVENTS = 1
 _SETTLEMENT_ID_BYTES = 16
-_PURGE_EVENTS = 1000
 #: How often a lane that gives up events looks whether there is room.
 _PURGE_SECONDS = 1.0
 
@@ -328,11 +327,13 @@ class Lane:
 
     def _purge(self) -> None:
         """The spool is full, and the owner would rather lose this lane's oldest events than refuse new ones."""
-        # First what is known: it was not lost.
-        self._settle("delivered", None, self._state.retry)
-        events, upto = self._supply.take_purgeable(self._state, _PURGE_EVENTS)
-        self._settle("purged", None, self._state.retry, purged=(events, upto))
-        self._report.purged(events, self._state.pending)
+        if not self._window.ahead:
+            self._supply.fetch_ahead(self._state)
+        # What is known was not lost: it is settled as what it is, here and further on.
+        self._window.ahead[0].give_up()
+        purged = self._state.purged
+        self._settle("purged", None, self._state.retry)
+        self._report.purged(self._state.purged - purged, self._state.pending)
 
     def _settle(
         self,
@@ -341,17 +342,15 @@ class Lane:
         retry: RetryState,
         deferred: tuple[Deferred, ...] = (),
         *,
-        purged: tuple[int, int] | None = None,
         batches: tuple[int, ...] | None = None,
     ) -> None:
         """Make durable what is known; the counting comes after."""
         known = self._window.collect(self._state.cursor)
-        purged_events, upto = purged or (0, known.upto)
         before = self._state
         settlement = Settlement(
             id=self._entropy.random_bytes(_SETTLEMENT_ID_BYTES),
             after=known.after,
-            upto=upto,
+            upto=known.upto,
             delivered=known.delivered,
             filtered=known.filtered,
             dead=tuple(known.dead),
@@ -359,7 +358,7 @@ class Lane:
             outcome=outcome,
             status=None if attempt is None else attempt.status,
             took_ms=0 if attempt is None else int(attempt.took_seconds * 1000),
-            purged=purged_events,
+            purged=known.purged,
             deferred=(*known.deferred, *deferred),
             released=tuple(known.released),
             released_filtered=known.released_filtered,

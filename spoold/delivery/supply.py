@@ -16,8 +16,6 @@ from spoold.spool.values import LaneState, Settlement
 _BACKLOG_BATCHES = 20
 #: Dead letters made pending again, or events of a replay, in one step.
 _REPLAY_EVENTS = 500
-#: Record bytes given up in one step.
-_PURGE_BYTES = 1024 * 1024
 
 
 class Supply:
@@ -122,13 +120,6 @@ class Supply:
                 f"lane {self._lane} has {unread} events pending but the journal has none behind {batch.after}"
             )
         self.window.ahead.append(batch)
-
-    def take_purgeable(self, state: LaneState, most: int) -> tuple[int, int]:
-        """The oldest pending events, to be given up: (how many, up to which seq). What was in hand is let go."""
-        self.start(state)
-        page = self._spool.read(self._lane, state.cursor, max_events=most, max_bytes=_PURGE_BYTES)
-        self._feed.rewind(page.after)
-        return len(page.events), page.after
 
     def decided(self, state: LaneState) -> tuple[int, ...]:
         """The ends of the batches in hand, and of those that were decided before and are still to come."""

@@ -28,6 +28,7 @@ class Outcomes:
     Attributes:
         delivered: Of the events in (after, upto].
         filtered: Likewise.
+        purged: Likewise.
         returned: How many events that stood aside were delivered.
     """
 
@@ -35,6 +36,7 @@ class Outcomes:
     upto: int
     delivered: int = 0
     filtered: int = 0
+    purged: int = 0
     returned: int = 0
     dead: list[DeadLetter] = field(default_factory=list)
     deferred: list[Deferred] = field(default_factory=list)
@@ -49,6 +51,8 @@ class Outcomes:
                 self.delivered += 1
             elif fate == "filtered":
                 self.filtered += 1
+            elif fate == "purged":
+                self.purged += 1
             else:
                 self._set_aside(fate)
 

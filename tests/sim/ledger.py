@@ -89,6 +89,9 @@ class LaneBook:
         may_repeat: Of those, the ones whose settlement a crash may have lost.
         not_before: True time before which it must not call, None when it need not wait.
         gaps: Seqs (after, upto] that were accepted while it was closed.
+        purged: Seqs (after, upto] that it gave up for want of room.
+        is_paused: An operator said so.
+        is_hurried: An operator said so, and the lane has not had a turn since.
         refused_alike: Seqs that were refused one by one, in a row and with the same words, in this life.
         refusal: Those words.
     """
@@ -98,6 +101,9 @@ class LaneBook:
     may_repeat: set[int] = field(default_factory=set)
     not_before: float | None = None
     gaps: set[tuple[int, int]] = field(default_factory=set)
+    purged: set[tuple[int, int]] = field(default_factory=set)
+    is_paused: bool = False
+    is_hurried: bool = False
     refused_alike: list[int] = field(default_factory=list)
     refusal: str = ""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from spoold.delivery.backoff import RetryPolicy
 from spoold.delivery.batch import Call
+from spoold.delivery.filter import EventFilter
 from spoold.delivery.lane import Done, Lane, LaneSettings, Send, Wait
 from spoold.delivery.report import LaneReport
 from spoold.delivery.sender import Attempt, HttpSender
@@ -64,6 +65,16 @@ class SimLane:
     wake_at: float = 0.0
     is_done: bool = False
 
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Names of events that its filter keeps back."""
+        return self.service.hidden
+
+    @property
+    def purges(self) -> bool:
+        """Whether it gives up its oldest events when there is no room."""
+        return self.service.purges
+
 
 class Machine:
     """Opens the spool in ``directory`` and runs its parts step by step."""
@@ -105,7 +116,14 @@ class Machine:
                 name,
                 self.spool,
                 provider,
-                LaneSettings(BATCH_SIZE, INTERVAL_SECONDS, 30.0, RETRY),
+                LaneSettings(
+                    BATCH_SIZE,
+                    INTERVAL_SECONDS,
+                    30.0,
+                    RETRY,
+                    when_full="purge" if service.purges else "refuse",
+                    event_filter=EventFilter(exclude=service.hidden),
+                ),
                 LaneReport(name, _Silence({}), metrics),
                 clock=clock,
                 entropy=entropy,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
+from spoold.api.analytics.v1 import service_pb2
 from spoold.api.spoold.record.v1 import record_pb2
 from spoold.record import format_uuid
 from spoold.spool.rows import LaneRow
@@ -132,10 +133,20 @@ def check_cursor(machine: Machine, name: str, book: LaneBook) -> None:
         )
     }
     dead = {seq for (seq,) in execute("SELECT seq FROM set_aside WHERE lane = ?", (name,))}
-    missed = {seq for seq in passed if any(after < seq <= upto for after, upto in book.gaps)}
+    book.purged |= set(execute("SELECT after, upto FROM ledger WHERE lane = ? AND purged > 0", (name,)).fetchall())
+    hold("only a lane that is told to gives events up", not book.purged or machine.lanes[name].purges, name)
+    missed = {seq for seq in passed if any(after < seq <= upto for after, upto in book.gaps | book.purged)}
     unaccounted = passed - book.confirmed - dead - missed
+    unaccounted = {seq for seq in unaccounted if not _is_hidden(machine, name, seq)}
     hold("I4: a lane passes only what is taken or set aside", not unaccounted, name, sorted(unaccounted)[:9])
     book.cursor = lane.cursor
+
+
+def _is_hidden(machine: Machine, name: str, seq: int) -> bool:
+    """Whether the lane's filter keeps the event back."""
+    (data,) = machine.store.connection.execute("SELECT data FROM queue_journal WHERE _id = ?", (seq,)).fetchone()
+    track = service_pb2.TrackEventRequest.FromString(record_pb2.Record.FromString(data).track)
+    return track.event_name in machine.lanes[name].hidden
 
 
 def check_stopped(machine: Machine, name: str, book: LaneBook) -> None:
@@ -179,11 +190,17 @@ def check_dead_letters(machine: Machine, submitted: list[Submitted], services: d
     hold("I11: what was damaged is set aside wherever it was pending, and no more", found == damaged, found ^ damaged)
 
 
+def is_hidden(event: Submitted, service: Service) -> bool:
+    """Whether the filter of the service's lane keeps the event back."""
+    return event.draft.kind == "track" and f"event {event.number % 5}" in service.hidden
+
+
 def check_contents(service: Service, submitted: list[Submitted]) -> None:
     """I3 and I11: what arrived is what was accepted."""
     for number, arrival in service.arrived.items():
         event, told = submitted[number], arrival.told
         hold("I3: what arrives is what was accepted", _is_meant(event, told), number, told, event.draft)
+        hold("what a filter keeps back never arrives", told.name not in service.hidden, service.name, number)
 
 
 def _is_meant(event: Submitted, told: Told) -> bool:

@@ -57,6 +57,8 @@ class Service:
         taken: Their numbers.
         taken_parts: Which parts of the last request it took, whether or not anybody heard so.
         refused: Numbers of events that it refused alone, although there is nothing wrong with them.
+        hidden: Names of events that its lane's filter keeps back.
+        purges: Its lane would rather lose its oldest events than refuse new ones.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Service:
     taken: set[int] = field(default_factory=set)
     taken_parts: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
+    hidden: tuple[str, ...] = ()
+    purges: bool = False
 
     def post(self, request: HttpRequest, timeout_seconds: float | None = None) -> HttpReply:
         """Take a request as an HTTP transport hands it over."""

@@ -4,6 +4,7 @@ from spoold.delivery.batch import Call
 from spoold.delivery.lane import Send, Wait
 from spoold.delivery.sender import Attempt
 from spoold.providers.base import Delivered, Outcome, Retry, Split
+from spoold.spool.values import Command
 from tests.sim.ledger import Figures, LaneBook, Submitted
 from tests.sim.machine import INTERVAL_SECONDS, RETRY, Machine, SimLane
 from tests.sim.oracles import check_cursor, check_stopped
@@ -34,39 +35,56 @@ class LaneWatch:
             # A restart is how a stopped lane's configuration is changed: it tries at once.
             book.not_before = None
         book.refused_alike.clear()
+        book.is_paused = next(state.is_paused for state in machine.spool.lanes() if state.name == self._name)
         check_cursor(machine, self._name, book)
-        aside = machine.spool.deferred(self._name)
-        book.may_repeat = {seq for seq in book.confirmed if seq > book.cursor} | {one.seq for one in aside}
+        # What was taken before a crash and refused after it stands aside, and may be sent again from there.
+        rows = machine.store.connection.execute("SELECT seq FROM set_aside WHERE lane = ?", (self._name,))
+        book.may_repeat = {seq for seq in book.confirmed if seq > book.cursor} | {seq for (seq,) in rows}
 
     def take_turn(self, machine: Machine, sim: SimLane) -> None:
         """A lane's turn."""
+        if self.book.is_hurried:
+            self.book.is_hurried = False
+            self.book.not_before = None
         action = machine.step(sim)
         check_cursor(machine, self._name, self.book)
         if isinstance(action, Send):
-            self._check_send({item.seq for item in action.call.items})
+            self._check_send(machine, {item.seq for item in action.call.items})
         elif isinstance(action, Wait):
             self._check_wait(machine, sim, action)
             sim.wake_at = self._clock.now + (INTERVAL_SECONDS if action.seconds is None else action.seconds)
         else:
             check_stopped(machine, self._name, self.book)
 
-    def _check_send(self, seqs: set[int]) -> None:
+    def told(self, word: Command) -> None:
+        """An operator said so, and it is on disk."""
+        self.book.is_paused = word == "pause" or (self.book.is_paused and word == "flush")
+        self.book.is_hurried |= word != "pause"
+
+    def _check_send(self, machine: Machine, seqs: set[int]) -> None:
         self._note("send", sorted(seqs))
         book = self.book
+        hold("a paused lane sends nothing", not book.is_paused, self._name, sorted(seqs)[:9])
+        # What the lane is done with, or never had, is sent by a replay alone, on purpose.
+        missed = {seq for seq in seqs if any(after < seq <= upto for after, upto in book.gaps)}
+        aside = {one.seq for one in machine.spool.deferred(self._name)}
+        is_replay = not any(seq > book.cursor or seq in aside for seq in seqs - missed)
         again = (seqs & book.confirmed) - book.may_repeat
-        hold("I4: no repeat after a known outcome", not again, self._name, again)
+        hold("I4: no repeat after a known outcome", is_replay or not again, self._name, again)
+        if is_replay:
+            has_one = any(replay.selection.lane == self._name for replay in machine.spool.replays())
+            hold("I4: nothing settled is sent but by a replay", has_one, self._name, sorted(seqs)[:9])
         is_early = book.not_before is not None and self._clock.now < book.not_before - 0.002
         hold("a wait is kept, over restarts too", not is_early, self._name, self._clock.now, book.not_before)
         damaged = {event.damaged_seq for event in self._submitted} & seqs
         hold("I11: what is damaged is never sent", not damaged, self._name, damaged)
-        missed = {seq for seq in seqs if any(after < seq <= upto for after, upto in book.gaps)}
-        hold("what came while a lane was closed is never sent", not missed, self._name, missed)
+        hold("what came while a lane was closed is never sent", is_replay or not missed, self._name, missed)
 
     def _check_wait(self, machine: Machine, sim: SimLane, wait: Wait) -> None:
         state = next(state for state in machine.spool.lanes() if state.name == self._name)
         longest = _LONGEST_WAIT_SECONDS if state.retry.failures or state.deferred else INTERVAL_SECONDS
         is_bounded = wait.seconds is not None and wait.seconds <= longest + 0.001
-        comes_again = is_bounded or bool(sim.in_flight) or not state.pending
+        comes_again = is_bounded or bool(sim.in_flight) or not state.pending or state.is_paused
         hold("a lane with pending events comes again", comes_again, state.name, wait, sim.lane.state)
 
     def take_answer(self, machine: Machine, sim: SimLane, call: Call) -> None:

@@ -74,6 +74,8 @@ def test_what_is_known_was_not_lost(state_dir: Path) -> None:
         fill(rig)
         rig.step()
 
+        assert rig.state.purged > 0
+        assert rig.state.delivered == 50
         assert rig.state.purged + rig.state.delivered + rig.state.pending == rig.state.accepted
 
 
