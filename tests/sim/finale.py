@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tests.sim.ledger import Submitted
     from tests.sim.world import World
 
-_DRAIN_STEPS = 4_000
+#: A lane that gives events up looks every second whether there is room, through an hour that another was told to wait.
+_DRAIN_STEPS = 12_000
 #: An answer takes at least so long.
 _ANSWER_SECONDS = 0.05
 #: With a bad key so many turns are enough for a lane to find out, if so many events are pending.
