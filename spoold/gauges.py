@@ -55,6 +55,9 @@ def read_gauges(
         ):
             yield GaugeMetricFamily(f"spoold_{name}", text, value=value)
         pending = GaugeMetricFamily("spoold_pending_events", "Accepted and not settled.", labels=["lane"])
+        deferred = GaugeMetricFamily(
+            "spoold_deferred_events", "Pending, and standing aside for a while.", labels=["lane"]
+        )
         dead = GaugeMetricFamily("spoold_dead_events", "Set aside for good.", labels=["lane"])
         oldest = GaugeMetricFamily("spoold_oldest_pending_seconds", "Age of the oldest pending event.", labels=["lane"])
         states = GaugeMetricFamily("spoold_lane_state", "1 for the state it is in.", labels=["lane", "state"])
@@ -63,12 +66,13 @@ def read_gauges(
         for state in spool.lanes():
             received_at_ms = spool.oldest_pending_at_ms(state.name)
             pending.add_metric([state.name], state.pending)
+            deferred.add_metric([state.name], state.deferred)
             dead.add_metric([state.name], state.dead)
             oldest.add_metric([state.name], max(0.0, (now_ms - (received_at_ms or now_ms)) / 1000))
             current = lane_state_name(state.is_closed, running.get(state.name))
             for name in LANE_STATES:
                 states.add_metric([state.name, name], float(name == current))
-        yield from (pending, dead, oldest, states)
+        yield from (pending, deferred, dead, oldest, states)
         info = GaugeMetricFamily("spoold_build_info", "Always 1; the version is the label.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
