@@ -11,9 +11,9 @@ Stub = service_pb2_grpc.AnalyticsServiceStub
 
 
 @contextmanager
-def front_door(address: str) -> Iterator[Stub]:
-    """A stub on a channel of its own."""
-    with grpc.insecure_channel(address) as channel:
+def front_door(address: str, *options: tuple[str, object]) -> Iterator[Stub]:
+    """A stub on a channel of its own, with these of gRPC's options."""
+    with grpc.insecure_channel(address, options) as channel:
         yield Stub(channel)
 
 
