@@ -1,6 +1,6 @@
 """A stretch of a lane's way while it is being sent: which calls are left, and what is known of each event."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import takewhile
@@ -66,6 +66,11 @@ class Call:
     def is_ordered(self) -> bool:
         """Whether one of its events must keep its place."""
         return any(item.in_order for item in self.items)
+
+    @property
+    def least_sent(self) -> int:
+        """How often the event was sent that was sent least often."""
+        return min(item.attempts for item in self.items)
 
     @property
     def batch_id(self) -> str:
@@ -178,13 +183,17 @@ class Batch:
 
 
 def next_call(batches: Iterable[Batch], now: float) -> tuple[Batch, Call] | None:
-    """The first call that may go out: what must keep its place waits for all before it on its route."""
+    """The first call that may go out."""
+    return next(free_calls(batches, now), None)
+
+
+def free_calls(batches: Iterable[Batch], now: float) -> Iterator[tuple[Batch, Call]]:
+    """The calls that may go out, in order: what must keep its place waits for all before it on its route."""
     has_ordered_ahead: dict[str, bool] = {}
     for batch in batches:
         for call in batch.calls:
             ahead = has_ordered_ahead.get(call.route)
             is_free = ahead is None or not (ahead or call.is_ordered)
             if is_free and not call.is_flying and batch.not_before <= now:
-                return batch, call
+                yield batch, call
             has_ordered_ahead[call.route] = bool(ahead) or call.is_ordered
-    return None

@@ -9,7 +9,7 @@ from typing import Literal
 
 from spoold.clock import Clock, Entropy
 from spoold.delivery.backoff import RetryPolicy
-from spoold.delivery.batch import Batch, Call, next_call
+from spoold.delivery.batch import Batch, Call, free_calls, next_call
 from spoold.delivery.filter import EventFilter
 from spoold.delivery.judge import Judge
 from spoold.delivery.report import LaneReport
@@ -22,6 +22,8 @@ from spoold.spool.values import PLANNED, Deferred, LaneState, RetryState, Settle
 #: A probe of a lane that is down is small: it will probably fail, and must not cost the provider much.
 _DOWN_PROBE_EVENTS = 10
 _STOPPED_PROBE_EVENTS = 1
+#: So often a lane that is down tries another event than its head before it tries yet another.
+_TRIES = 5
 _SETTLEMENT_ID_BYTES = 16
 #: How often a lane that gives up events looks whether there is room.
 _PURGE_SECONDS = 1.0
@@ -228,9 +230,10 @@ class Lane:
 
     def _has_slot(self) -> bool:
         # One that was sent before the last failure may hang for long; it holds nobody up.
-        flying = sum(call.round == self._judge.round for call in self._window.flying())
+        rounds = [call.round for call in self._window.flying()]
         is_careful = not self._is_calm or self._judge.ramp is not None
-        return self._may_send and flying < (1 if is_careful else self._settings.in_flight)
+        is_free = len(rounds) < self._settings.in_flight
+        return self._may_send and is_free and not (is_careful and self._judge.round in rounds)
 
     def _pick(self, now: float) -> tuple[Batch, Call] | None:
         """The call that goes out next, if one may."""
@@ -243,27 +246,34 @@ class Lane:
             is_turn_of_another = (failures - self._settings.retry.max_attempts) % 2 == 1
         else:
             is_turn_of_another = picked[1].is_suspect and failures % 2 == 1
-        return self._pick_another(*picked) if is_turn_of_another else picked
+        return self._pick_another(*picked, now) if is_turn_of_another else picked
 
-    def _pick_another(self, head_batch: Batch, head: Call) -> tuple[Batch, Call]:
-        if len(head.items) == 1 and not self._others(head) and self._supply.unread(self._state):
+    def _pick_another(self, head_batch: Batch, head: Call, now: float) -> tuple[Batch, Call]:
+        if len(head.items) == 1 and not self._others(head, now) and self._supply.can_fetch_ahead(self._state):
             self._supply.fetch_ahead(self._state)
             self._decide()
-        batch, call = next(iter(self._others(head)), (head_batch, head))
-        if len(call.items) > 1 and not self._keeps_batches:
-            first, last = call.cut(len(call.items) - 1)
-            batch.replace(call, first, last)
-            return batch, last
-        return batch, call
+        # Of those that were tried, several may be trouble: after some tries it is yet another's turn.
+        others = reversed(self._others(head, now))
+        batch, call = min(others, key=lambda other: other[1].least_sent // _TRIES, default=(head_batch, head))
+        keeps_place = call is head and call.is_ordered and not self._may_be_to_blame(head)
+        if len(call.items) == 1 or keeps_place or self._keeps_batches:
+            return batch, call
+        is_first = call.is_ordered and call is not head
+        parts = call.cut(1 if is_first else len(call.items) - 1)
+        batch.replace(call, *parts)
+        return batch, parts[0 if is_first else 1]
 
-    def _others(self, head: Call) -> list[tuple[Batch, Call]]:
+    def _others(self, head: Call, now: float) -> list[tuple[Batch, Call]]:
+        """What may go out instead of the head; out of its place only where nothing else can show the head's guilt."""
         batches = self._window.batches(aside_first=False)
-        return [
-            (batch, call)
-            for batch in batches
-            for call in reversed(batch.calls)
-            if call is not head and not call.is_flying
-        ]
+        free = [picked for picked in free_calls(batches, now) if picked[1] is not head]
+        if free or not self._may_be_to_blame(head):
+            return free
+        due = (batch for batch in batches if batch.not_before <= now)
+        return [(batch, call) for batch in due for call in batch.calls if call is not head and not call.is_flying]
+
+    def _may_be_to_blame(self, call: Call) -> bool:
+        return call.failed_at is not None
 
     def _fetch(self, now: float) -> bool:
         """Get the next batch ready; False when there is nothing to do now."""
@@ -321,7 +331,7 @@ class Lane:
                 min_pending = self._window.unsettled + (1 if due_in is None else self._settings.batch_size)
             times += [batch.not_before for batch in self._window.batches(aside_first=True) if batch.not_before > now]
             times += [now + due_in] if due_in else []
-            if self._window.aside is None and supply.standby.next_due_at is not None:
+            if supply.can_fetch_aside(is_calm=self._is_calm) and supply.standby.next_due_at is not None:
                 times.append(supply.standby.next_due_at)
         return Wait(max(0.0, min(times) - now) if times else None, min_pending)
 

@@ -16,6 +16,8 @@ from spoold.spool.values import LaneState, Settlement
 _BACKLOG_BATCHES = 20
 #: Dead letters made pending again, or events of a replay, in one step.
 _REPLAY_EVENTS = 500
+#: So many events are looked through, at most, for one that is not the head's.
+_MAX_IN_HAND = 10_000
 
 
 class Supply:
@@ -60,7 +62,16 @@ class Supply:
 
     def unread(self, state: LaneState) -> int:
         """Events ahead of the cursor that are not in hand."""
-        return state.pending - state.deferred - self.window.unsettled
+        # What was just committed may be in hand already and not counted yet.
+        return max(0, state.pending - state.deferred - self.window.unsettled)
+
+    def can_fetch_ahead(self, state: LaneState) -> bool:
+        """Whether there is more in the journal, and room in memory for it."""
+        return self.window.unsettled < _MAX_IN_HAND and self.unread(state) > 0
+
+    def can_fetch_aside(self, *, is_calm: bool) -> bool:
+        """Whether events that stand aside come into the window when they are due."""
+        return self.window.aside is None and (is_calm or not self.window.ahead)
 
     def hurry(self, now: float) -> None:
         """Everything is due now: an operator says so."""
@@ -92,8 +103,7 @@ class Supply:
             is_final: The last flush: what is unread is due, replays are not.
         """
         window = self.window
-        is_idle = not window.ahead and window.aside is None and window.replay is None
-        if (is_calm or is_idle) and window.aside is None and self._fetch_aside(state, now):
+        if self.can_fetch_aside(is_calm=is_calm) and self._fetch_aside(state, now):
             return True
         due_in = self.due_in(state, now)
         is_due = due_in is not None and (due_in == 0 or is_final)
@@ -101,6 +111,7 @@ class Supply:
             self.fetch_ahead(state)
             return True
         # Where nothing else is due it may also be the probe.
+        is_idle = not window.ahead and window.aside is None and window.replay is None
         return is_idle and not is_final and self._fetch_replay()
 
     def fetch_ahead(self, state: LaneState) -> None:

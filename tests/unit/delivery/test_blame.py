@@ -28,7 +28,7 @@ def live(rig: LaneRig, answer: Answer, seconds: int, status: int = 500) -> None:
         rig.clock.advance(1)
 
 
-@pytest.mark.parametrize("bad", [[1], [50], [23], [1, 2], [10, 40, 60]])
+@pytest.mark.parametrize("bad", [[1], [50], [23], [1, 2], [1, 50], [10, 40, 60]])
 def test_an_event_that_a_provider_chokes_on_is_found_and_the_others_are_delivered(rig: LaneRig, bad: list[int]) -> None:
     rig.append(60)
     live(rig, choke(*bad), 600)
