@@ -93,9 +93,8 @@ class Search:
         values = (self.lane.name, after, self.scope.upto, limit)
         events = [read_record(row[0], row[1]) for row in self.connection.execute(SQL["dead_page"], values).fetchall()]
         wanted = [event for event in events if is_meant(event)]
-        is_end = len(events) < limit
-        upto = self.scope.upto if is_end else events[-1].seq
-        return Stretch(wanted, frozenset(event.seq for event in wanted), upto, is_end)
+        upto = events[-1].seq if len(events) == limit else self.scope.upto
+        return Stretch(wanted, frozenset(event.seq for event in wanted), upto, upto >= self.scope.upto)
 
     def _look_at_journal(self, after: int, limit: int) -> Stretch:
         is_meant = _test(self.selection)
