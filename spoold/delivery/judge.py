@@ -175,13 +175,19 @@ class Judge:
                 self._supply.max_body_bytes = max(_MIN_BODY_BYTES, size // 2)
             batch.replace(call, *call.cut(len(call.items) // 2))
             return Effect("split")
+        if case.state.retry.is_stopped and call.round != self.round and not case.state.accepts_dead:
+            # It was under way when the lane stopped, perhaps for refusals like this one: the probe tells.
+            return Effect("split")
         item = call.items[0]
         letter = DeadLetter(item.seq, split.reason, case.attempt.status, item.attempts)
         batch.resolve(item.seq, letter)
         batch.replace(call)
         self.blame.forget(item.seq)
+        if case.state.accepts_dead:
+            self._refusals.clear()
+            return self._well(case, "split")
         self._refusals.add(Refusal(batch, call, letter, self._is_replay(batch)))
-        row = [] if case.state.accepts_dead else self._refusals.take_suspicious(split.suspicious_after)
+        row = self._refusals.take_suspicious(split.suspicious_after)
         if not row:
             return self._well(case, "split")
         stop = self._stop(case, f"{split.suspicious_after} events in a row were refused alike: {split.reason}")
@@ -190,13 +196,14 @@ class Judge:
     def _take_back(self, row: list[Refusal]) -> list[Deferred]:
         # A bad key must not empty the spool into the dead letters: they are pending again, in their place where they
         # are not settled, else aside.
-        settled: list[Deferred] = []
+        settled: dict[int, Deferred] = {}
         for batch, call, letter, is_replay in reversed(row):
             if batch.take_back(letter.seq):
                 batch.calls.insert(0, call)
-            elif not is_replay:
-                settled.append(self._deferred(call.items[0], 0, letter.reason, letter.status))
-        return settled
+            elif not is_replay and letter.seq not in self._supply.standby:
+                # Once, however often it was refused. What a replay made pending since stands aside already.
+                settled.setdefault(letter.seq, self._deferred(call.items[0], 0, letter.reason, letter.status))
+        return [*settled.values()]
 
     def _fail(self, case: "_Case", retry: Retry) -> Effect:
         batch, call, before = case.batch, case.call, case.state.retry

@@ -2,8 +2,6 @@
 
 from collections import deque
 
-import pytest
-
 from spoold.delivery.batch import Call
 from spoold.delivery.lane import Send
 from spoold.providers.base import Split
@@ -12,7 +10,6 @@ from tests.support.lanes import OK, LaneRig
 _FORBIDDEN = Split("HTTP 403: Forbidden", suspicious_after=5)
 
 
-@pytest.mark.xfail(reason="those that were under way when the lane stopped become dead letters", strict=True)
 def test_events_refused_alike_while_the_lane_stopped_are_pending_too(rig: LaneRig) -> None:
     rig.append(50)
     under_way: deque[Call] = deque()
