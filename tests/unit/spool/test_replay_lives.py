@@ -8,7 +8,7 @@ import pytest
 from spoold.errors import LaneClosedError, SpoolFullError, UnknownLaneError, UnknownReplayError
 from spoold.spool.values import ReplayStep, Selection
 from tests.support.clock import FakeClock
-from tests.support.events import make_big_drafts, make_drafts
+from tests.support.events import make_big_drafts, make_draft, make_drafts
 from tests.support.spools import MIB, OpenSpool, open_spool
 from tests.unit.spool.moves import everything, move, terms
 from tests.unit.spool.replaying import (
@@ -239,15 +239,11 @@ def test_a_step_that_can_not_be_is_refused(mixed: OpenSpool, lane: str, upto: in
 
 
 def test_no_page_is_longer_than_a_thousand_events(spool: OpenSpool, lane: str) -> None:
-    for _ in range(3):
-        spool.append(make_drafts(800))
-    move(spool, lane, 2400, delivered=1200, dead=range(1201, 2401))
+    chosen = tuple(number.to_bytes(16, "little") for number in range(1, 1101))
+    spool.append([make_draft(event_id=event_id) for event_id in chosen])
+    move(spool, lane, 1100, dead=range(1, 1101))
 
-    for selection in (
-        Selection(lane),
-        Selection(lane, is_dead=True),
-        Selection(lane, event_ids=ids(spool, *range(1, 2401))),
-    ):
+    for selection in (Selection(lane), Selection(lane, is_dead=True), Selection(lane, event_ids=chosen)):
         matches = spool.spool.matches(selection, None, max_events=5000)
         assert (len(matches.events), matches.is_end) == (1000, False)
         page = spool.spool.read_replay(spool.spool.start_replay(selection).id, max_events=5000)
