@@ -8,7 +8,7 @@ import pytest
 from spoold.errors import LaneClosedError, SpoolFullError, UnknownLaneError, UnknownReplayError
 from spoold.spool.values import ReplayStep, Selection
 from tests.support.clock import FakeClock
-from tests.support.events import make_big_drafts, make_draft, make_drafts
+from tests.support.events import make_big_drafts, make_draft
 from tests.support.spools import MIB, OpenSpool, open_spool
 from tests.unit.spool.moves import everything, move, terms
 from tests.unit.spool.replaying import (
@@ -249,3 +249,12 @@ def test_no_page_is_longer_than_a_thousand_events(spool: OpenSpool, lane: str) -
         page = spool.spool.read_replay(spool.spool.start_replay(selection).id, max_events=5000)
         assert (len(page.events) + len(page.revived), page.is_end) == (1000, False)
     assert len(spool.spool.dead(lane, after=0, max_events=5000)) == 1000
+
+
+@pytest.mark.parametrize("is_dead", [True, False])
+def test_a_full_page_is_the_last_one_where_nothing_is_left(mixed: OpenSpool, *, is_dead: bool) -> None:
+    replay = start(mixed, is_dead=is_dead, until_ms=None if is_dead else at(4))
+
+    page = mixed.spool.read_replay(replay.id, max_events=1 if is_dead else 3)
+
+    assert (len(page.events), page.revived, page.is_end) == ((0, [6], True) if is_dead else (3, [], True))
