@@ -135,14 +135,10 @@ class Judge:
         return case.call.of(())
 
     def _may_defer(self, batch: Batch, count: int) -> bool:
-        if self._is_replay(batch):
+        if self._supply.window.is_replay(batch):
             # It is not the lane's to keep: the replay waits.
             return False
         return batch is self._supply.window.aside or len(self._supply.standby) + count <= MAX_DEFERRED
-
-    def _is_replay(self, batch: Batch) -> bool:
-        replay = self._supply.window.replay
-        return replay is not None and replay.batch is batch
 
     def _deferred(self, item: Item, wait_seconds: float, reason: str, status: int | None) -> Deferred:
         wait_ms = int(wait_seconds * 1000)
@@ -186,7 +182,7 @@ class Judge:
         if case.state.accepts_dead:
             self._refusals.clear()
             return self._well(case, "split")
-        self._refusals.add(Refusal(batch, call, letter, self._is_replay(batch)))
+        self._refusals.add(Refusal(batch, call, letter, self._supply.window.is_replay(batch)))
         row = self._refusals.take_suspicious(split.suspicious_after)
         if not row:
             return self._well(case, "split")

@@ -173,10 +173,11 @@ class Lane:
             if self._state.is_paused or now < self._wait_until or not self._has_slot():
                 return self._wait(now)
             picked = self._pick(now)
-            if picked is not None:
-                return self._send(*picked, now)
-            if not self._fetch(now):
-                return self._wait(now)
+            # A replay goes behind live traffic, that which is still on disk too.
+            is_live = picked is not None and not self._window.is_replay(picked[0])
+            if not is_live and self._fetch(now):
+                continue
+            return self._wait(now) if picked is None else self._send(*picked, now)
 
     def on_reply(self, call: Call, attempt: Attempt, now: float) -> None:
         """Take what came of a call that ``step`` handed out. Raises as ``step`` does."""

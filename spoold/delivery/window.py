@@ -87,6 +87,10 @@ class Window:
         replay = [] if self.replay is None else [self.replay.batch]
         return [*aside, *self.ahead, *replay] if aside_first else [*self.ahead, *aside, *replay]
 
+    def is_replay(self, batch: Batch) -> bool:
+        """Whether a batch is a replay's."""
+        return self.replay is not None and self.replay.batch is batch
+
     def batch_of(self, call: Call) -> Batch:
         """Where a call belongs.
 
@@ -139,8 +143,10 @@ class Window:
             return None
         sent = sum(fate == "delivered" for _, fate in fates)
         failed = sum(isinstance(fate, DeadLetter) for _, fate in fates)
-        # Only with the step that passes them: else a crash in between would find them gone and send them once more.
-        revived = replay.revived if is_through else ()
+        # With the step that passes them, neither later nor sooner: a restart reads on from there, and would never see
+        # those again, or see them gone and send them once more.
+        revived = tuple(seq for seq in replay.revived if seq <= upto)
+        replay.revived = replay.revived[len(revived) :]
         if is_through:
             self.replay = None
         return ReplayStep(replay.id, upto, sent, failed, revived, is_done=is_through and replay.is_end)

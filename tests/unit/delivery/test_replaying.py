@@ -1,5 +1,7 @@
 """Sending again: dead letters, and ranges of the journal, behind live traffic."""
 
+from pathlib import Path
+
 import pytest
 
 from spoold.delivery.batch import Call
@@ -7,7 +9,7 @@ from spoold.providers.base import Deferral, Delivered, Outcome, Rejected, Retry,
 from spoold.spool.values import Replay, Selection
 from tests.support.clock import FakeClock
 from tests.support.events import make_draft
-from tests.support.lanes import OK, LaneRig, seqs
+from tests.support.lanes import OK, LaneRig, PlainProvider, running_lane, seqs
 
 
 def replay(rig: LaneRig, **conditions: object) -> Replay:
@@ -145,6 +147,27 @@ def test_a_failure_is_waited_out(rig: LaneRig, clock: FakeClock) -> None:
 
     assert state_of(rig) == ("done", 50, 0, 0)
     assert rig.state.retry.failures == 0
+
+
+def test_a_restart_in_the_midst_of_a_page_revives_each_dead_letter(state_dir: Path) -> None:
+    with running_lane(state_dir, provider=PlainProvider(max_parts=10), in_flight=2) as rig:
+        rig.append(50)
+        rig.run(lambda call: Delivered(dead=tuple(Rejected(i, "bad") for i in range(0, len(call.items), 2))))
+        replay(rig)
+        first, second = rig.call(), rig.call()
+        rig.reply(first, OK)
+        rig.append(50)
+        # What is live is settled, and with it what is known of the page.
+        live = rig.call()
+        while seqs(live)[0] > 50:
+            rig.reply(live, OK)
+            live = rig.call()
+        assert (rig.state.delivered, second.is_flying) == (75, True)
+        rig.restart(after_seconds=60)
+        rig.run()
+
+        assert (rig.state.dead, rig.state.pending, rig.state.delivered) == (0, 0, 100)
+        assert state_of(rig)[3] == 25
 
 
 def test_it_is_the_probe_where_there_is_nothing_else(rig: LaneRig) -> None:
