@@ -210,7 +210,8 @@ class Judge:
             is_to_blame = self.blame.is_to_blame(call)
             if is_to_blame and len(call.items) > 1:
                 batch.replace(call, *call.cut(len(call.items) // 2))
-            elif len(call.items) == 1 and (is_to_blame or call.items[0].failures) and self._may_defer(batch, 1):
+            is_alone = len(call.items) == 1 and (is_to_blame or call.items[0].failures > 0)
+            if is_alone and (self._supply.window.is_replay(batch) or self._may_defer(batch, 1)):
                 return self._fail_alone(case, retry, is_to_blame=is_to_blame)
         failures = before.failures + 1
         wait = self._policy.wait_seconds(failures, retry, self._entropy)
@@ -251,7 +252,12 @@ class Judge:
             wait = self._policy.max_delay_seconds * min(item.attempts, _MAX_LONE_WAITS)
             if is_to_blame:
                 wait = self._policy.wait_seconds(item.failures, retry, self._entropy)
-            case.batch.resolve(item.seq, self._deferred(item, wait, retry.reason, status))
+            if self._supply.window.is_replay(case.batch):
+                # It is not the lane's to keep: the replay waits, and goes on with its others first.
+                case.batch.calls.append(case.call)
+                case.batch.not_before = case.now + wait
+            else:
+                case.batch.resolve(item.seq, self._deferred(item, wait, retry.reason, status))
         self._report.failed_alone(item.seq, item.failures, retry.reason)
         return Effect("partial", is_urgent=True)
 

@@ -250,3 +250,39 @@ def test_a_crash_repeats_no_more_than_what_was_not_settled(rig: LaneRig, when: s
 
     assert sorted(sent) == [*range(1, 101)]
     assert (rig.state.dead, rig.state.delivered, rig.state.pending) == (0, 100, 0)
+
+
+@pytest.mark.parametrize("bad", [1, 20, 50])
+def test_an_event_that_the_provider_chokes_on_holds_up_neither_its_replay_for_ever_nor_the_lane(
+    rig: LaneRig, bad: int
+) -> None:
+    def answer(call: Call) -> Outcome:
+        return Retry("HTTP 500", blames_content=True) if bad in seqs(call) else OK
+
+    rig.append(50)
+    rig.run()
+    replay(rig)
+    for _ in range(40):
+        rig.append(50)
+        for _ in range(60):
+            rig.run(answer, status=500)
+            rig.clock.advance(1)
+
+    assert state_of(rig) == ("done", 49, 1, 0)
+    assert (rig.state.dead, rig.state.pending, rig.state.retry.failures) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("bad", [1, 20])
+def test_it_is_found_by_the_replays_own_events_too(rig: LaneRig, bad: int) -> None:
+    rig.append(50)
+    rig.run()
+    replay(rig)
+    taken: list[int] = []
+    for _ in range(600):
+        for call in rig.run(
+            lambda call: Retry("HTTP 500", blames_content=True) if bad in seqs(call) else OK, status=500
+        ):
+            taken += [seq for seq in seqs(call) if bad not in seqs(call)]
+        rig.clock.advance(1)
+
+    assert sorted(taken) == [seq for seq in range(1, 51) if seq != bad]
