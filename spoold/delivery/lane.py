@@ -113,7 +113,6 @@ class Lane:
         )
         self._supply.start(self._state)
         self._window = self._supply.window
-        self._keeps_batches = any(limits.keeps_batches for limits in provider.routes.values())
         self._judge = Judge(
             settings.retry,
             self._supply,
@@ -257,7 +256,7 @@ class Lane:
         others = reversed(self._others(head, now))
         batch, call = min(others, key=lambda other: other[1].least_sent // _TRIES, default=(head_batch, head))
         keeps_place = call is head and call.is_ordered and not self._may_be_to_blame(head)
-        if len(call.items) == 1 or keeps_place or self._keeps_batches:
+        if len(call.items) == 1 or keeps_place or self._supply.keeps_batches:
             return batch, call
         is_first = call.is_ordered and call is not head
         parts = call.cut(1 if is_first else len(call.items) - 1)
@@ -288,12 +287,12 @@ class Lane:
 
     def _decide(self) -> None:
         """Write down which events share a batch, before any of them goes out."""
-        if self._keeps_batches and (decided := self._supply.decided(self._state)) != self._state.batches:
+        if self._supply.keeps_batches and (decided := self._supply.decided(self._state)) != self._state.batches:
             self._settle(PLANNED, None, self._state.retry, batches=decided)
 
     def _send(self, batch: Batch, call: Call, now: float) -> Send:
         limit = self._allowed_events()
-        if limit is not None and len(call.items) > limit and not self._keeps_batches:
+        if limit is not None and len(call.items) > limit and not self._supply.keeps_batches:
             first, rest = call.cut(limit)
             batch.replace(call, first, rest)
             call = first

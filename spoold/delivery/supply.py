@@ -24,6 +24,7 @@ class Supply:
     """Fills a lane's window. Belongs to the lane's thread.
 
     Attributes:
+        keeps_batches: The provider's receiver knows a request again by its events.
         max_body_bytes: A smaller cap on a request than the provider's own, learnt from its refusals; None: none.
     """
 
@@ -50,6 +51,7 @@ class Supply:
         self.window = Window()
         self.standby = Standby(spool.deferred(lane), clock.monotonic(), clock.wall_ms())
         self.max_body_bytes: int | None = None
+        self.keeps_batches = any(limits.keeps_batches for limits in provider.routes.values())
         self._feed = Feed(lane, spool, provider, event_filter)
         self._due_at: float | None = None
         self._is_hurried = False
@@ -120,10 +122,11 @@ class Supply:
         unread = self.unread(state)
         decided = next((upto for upto in state.batches if upto > self._feed.position), None)
         is_backlog = unread > _BACKLOG_BATCHES * self._batch_size
+        # What is kept is a request each, of the same events whatever was learnt since it was decided.
         batch = self._feed.take(
             self._batch_events(unread),
-            self.max_body_bytes,
-            fills=is_backlog and decided is None,
+            self.max_body_bytes if decided is None else None,
+            fills=(is_backlog or self.keeps_batches) and decided is None,
             upto=decided,
         )
         if not len(batch):

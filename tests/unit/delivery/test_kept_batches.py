@@ -1,12 +1,13 @@
 """Batches whose membership is decided once: the receiver knows them by their id."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spoold.delivery.batch import Call
-from spoold.providers.base import Limits, Retry, Split
+from spoold.providers.base import Deferral, Delivered, Limits, Retry, Split
 from tests.support.clock import FakeClock
 from tests.support.lanes import OK, LaneRig, PlainProvider, running_lane, seqs
 
@@ -16,12 +17,12 @@ class KeepingProvider(PlainProvider):
 
     @property
     def routes(self) -> dict[str, Limits]:
-        return {"events": Limits(50, 1 << 20, keeps_batches=True), "profiles": Limits(50, 1 << 20, keeps_batches=True)}
+        return {route: replace(limits, keeps_batches=True) for route, limits in super().routes.items()}
 
 
 @pytest.fixture
 def rig(state_dir: Path, clock: FakeClock) -> Iterator[LaneRig]:
-    with running_lane(state_dir, clock=clock, jitter=1.0, provider=KeepingProvider()) as rig:
+    with running_lane(state_dir, clock=clock, jitter=1.0, provider=KeepingProvider(max_parts=50)) as rig:
         yield rig
 
 
@@ -113,3 +114,31 @@ def test_a_backlog_is_cut_into_batches_that_are_kept(rig: LaneRig) -> None:
     calls = rig.run()
     assert ids(calls)[:4] == ids(before)
     assert sorted(seq for call in calls for seq in seqs(call)) == [*range(1, 3_501)]
+
+
+@pytest.mark.parametrize("provider", [KeepingProvider(max_parts=20), KeepingProvider(max_body_bytes=2_000)])
+def test_a_batch_is_one_request_where_one_does_not_hold_as_many(
+    state_dir: Path, clock: FakeClock, provider: KeepingProvider
+) -> None:
+    with running_lane(state_dir, clock=clock, jitter=1.0, provider=provider) as rig:
+        rig.append(200)
+        first, second, third = rig.call(), rig.call(), rig.call()
+        # What is known in the midst of a batch must not shift the others.
+        rig.reply(first, Delivered(deferred=(Deferral(len(first.items) - 1, 0.0, "again"),)))
+        rig.reply(third, Retry("HTTP 503"), 503)
+        assert 0 < rig.state.cursor < seqs(second)[0]
+        rig.restart(after_seconds=60)
+        later = ids(rig.run())
+
+        assert ids([second, third]) == [one for one in later if one in ids([second, third])]
+
+
+def test_a_cap_that_was_learnt_and_forgotten_changes_no_batch(rig: LaneRig) -> None:
+    rig.append(50)
+    rig.run(lambda call: Split("HTTP 413", too_large=True) if len(call.items) == 50 else OK, status=413)
+    rig.append(100)
+    before = [rig.call(), rig.call(), rig.call()]
+    assert len(before[0].items) < 50
+    rig.restart()
+
+    assert ids(rig.run())[:3] == ids(before)
