@@ -115,7 +115,7 @@ def test_a_wrong_endpoint_is_mended_on_the_way(tmp_path: Path, servers: Services
     [
         ["mixpanel", "segment", "webhook"],
         # Here a 403 can be about one event (providers.md 5), so it takes several to stop the lane.
-        pytest.param(["amplitude"], marks=pytest.mark.xfail(reason="see test_late_refusals.py", strict=False)),
+        ["amplitude"],
     ],
 )
 def test_a_403_that_passes_is_healed_by_a_probe_and_nothing_is_dead(
