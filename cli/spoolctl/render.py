@@ -94,8 +94,15 @@ def status_view(reply: admin_pb2.GetStatusReply) -> RenderableType:
     if reply.spool.damaged:
         lines.append(Text(f"damaged records found: {reply.spool.damaged}", "bold red"))
     lines += ["", lanes_view(reply.lanes)]
+    lines += [Text(f"{lane.name}: {terms}") for lane in reply.lanes if (terms := _seldom(lane))]
     lines += [Text(f"{lane.name}: {lane.last_error}", "yellow") for lane in reply.lanes if lane.HasField("last_error")]
     return Group(*lines)
+
+
+def _seldom(lane: admin_pb2.LaneStatus) -> str:
+    """The terms that most lanes never have, where they are not 0."""
+    terms = {"deferred": lane.deferred, "filtered": lane.filtered, "purged": lane.purged}
+    return ", ".join(f"{count} {name}" for name, count in terms.items() if count)
 
 
 def lanes_view(lanes: Iterable[admin_pb2.LaneStatus]) -> Table:

@@ -138,11 +138,13 @@ class Batch:
         """What became of an event."""
         self._fates[seq] = fate
 
-    def give_up(self) -> None:
-        """Whatever is not known is purged; nothing of it may be under way."""
+    def give_up(self) -> int:
+        """Whatever is not known is purged; nothing of it may be under way. Returns its size in requests, in bytes."""
+        size = sum(item.size for call in self.calls for item in call.items)
         for seq in self._seqs:
             self._fates.setdefault(seq, "purged")
         self.calls.clear()
+        return size
 
     def take_back(self, seq: int) -> bool:
         """Think again about an event; False when it is settled already, or none of this batch."""

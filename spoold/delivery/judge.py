@@ -167,19 +167,28 @@ class Judge:
             return self._fail(case, Retry(split.reason))
         if len(call.items) > 1:
             if split.too_large:
-                size = sum(item.size for item in call.items)
-                self._supply.max_body_bytes = max(_MIN_BODY_BYTES, size // 2)
+                cap = max(_MIN_BODY_BYTES, sum(item.size for item in call.items) // 2)
+                self._supply.max_body_bytes = min(self._supply.max_body_bytes or cap, cap)
             batch.replace(call, *call.cut(len(call.items) // 2))
             return Effect("split")
-        if case.state.retry.is_stopped and call.round != self.round and not case.state.accepts_dead:
-            # It was under way when the lane stopped, perhaps for refusals like this one: the probe tells.
-            return Effect("split")
+        return self._refuse(case, split)
+
+    def _refuse(self, case: "_Case", split: Split) -> Effect:
+        """A single event that the provider will never take, as it says."""
+        batch, call, state = case.batch, case.call, case.state
+        if state.retry.is_stopped and not state.accepts_dead:
+            if call.round != self.round:
+                # It was under way when the lane stopped, perhaps for refusals like this one: the probe tells.
+                return Effect("split")
+            if split.reason in state.retry.last_error:
+                # The probe is refused as those were for which the lane stopped.
+                return self._stop(case, state.retry.last_error)
         item = call.items[0]
         letter = DeadLetter(item.seq, split.reason, case.attempt.status, item.attempts)
         batch.resolve(item.seq, letter)
         batch.replace(call)
         self.blame.forget(item.seq)
-        if case.state.accepts_dead:
+        if state.accepts_dead:
             self._refusals.clear()
             return self._well(case, "split")
         self._refusals.add(Refusal(batch, call, letter, self._supply.window.is_replay(batch)))

@@ -25,6 +25,8 @@ _STOPPED_PROBE_EVENTS = 1
 #: So often a lane that is down tries another event than its head before it tries yet another.
 _TRIES = 5
 _SETTLEMENT_ID_BYTES = 16
+_PURGE_EVENTS = 1000
+_PURGE_BYTES = 1024 * 1024
 #: How often a lane that gives up events looks whether there is room.
 _PURGE_SECONDS = 1.0
 
@@ -209,9 +211,9 @@ class Lane:
             self._wait_until = now
             self._judge.release()
             self._supply.hurry(now)
-        if self._settings.when_full == "purge" and not any(self._window.flying()):
-            while self._spool.wants_room(self.name):
-                self._purge()
+        may_purge = self._settings.when_full == "purge" and not any(self._window.flying())
+        if may_purge and self._spool.wants_room(self.name):
+            self._purge()
 
     def _must_end(self, now: float, deadline: float) -> bool:
         if now >= deadline:
@@ -336,13 +338,20 @@ class Lane:
         return Wait(max(0.0, min(times) - now) if times else None, min_pending)
 
     def _purge(self) -> None:
-        """The spool is full, and the owner would rather lose this lane's oldest events than refuse new ones."""
-        if not self._window.ahead:
-            self._supply.fetch_ahead(self._state)
-        # What is known was not lost: it is settled as what it is, here and further on.
-        self._window.ahead[0].give_up()
+        """The spool is full, and the owner would rather lose this lane's oldest events than refuse new ones.
+
+        The room comes with the next trim, within a second: what is given up must do for what is appended until then.
+        """
         purged = self._state.purged
-        self._settle("purged", None, self._state.retry)
+        size = 0
+        while self._state.purged - purged < _PURGE_EVENTS and size < _PURGE_BYTES:
+            if not self._window.ahead:
+                if not self._supply.unread(self._state):
+                    break
+                self._supply.fetch_ahead(self._state)
+            # What is known was not lost: it is settled as what it is, here and further on.
+            size += self._window.ahead[0].give_up()
+            self._settle("purged", None, self._state.retry)
         self._report.purged(self._state.purged - purged, self._state.pending)
 
     def _settle(

@@ -232,7 +232,6 @@ def test_a_lane_that_purges_says_what_it_gave_up_and_loses_no_more(
     assert (told["mixpanel"]["purged"], told["mixpanel"]["delivered"]) == (0, len(ids))
 
 
-@pytest.mark.xfail(reason="one batch is given up a second, whatever the callers send", strict=False)
 def test_a_lane_that_purges_keeps_the_door_open_for_a_client_that_repeats(tmp_path: Path, servers: Services) -> None:
     down, well = servers["webhook"], servers["mixpanel"]
     down.always(Reply(503))

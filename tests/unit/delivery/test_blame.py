@@ -167,6 +167,21 @@ def test_refusals_alike_are_pending_again_even_where_they_were_settled(rig: Lane
     assert (rig.state.delivered, rig.state.dead, rig.state.pending) == (20, 0, 0)
 
 
+def test_a_probe_that_is_refused_alike_keeps_the_lane_stopped(rig: LaneRig, clock: FakeClock) -> None:
+    rig.append(50)
+    rig.run(Split("HTTP 400: no"), status=400)
+    why = rig.state.retry.last_error
+    for _ in range(30):
+        clock.advance(300)
+        assert len(rig.send(Split("HTTP 400: no"), 400).items) == 1
+        assert (rig.lane.state, rig.state.retry.last_error) == ("stopped", why)
+
+    assert (rig.state.dead, rig.state.pending) == (0, 50)
+    clock.advance(300)
+    rig.run()
+    assert rig.state.delivered == 50
+
+
 def test_an_operator_may_accept_them_as_dead(rig: LaneRig) -> None:
     rig.append(50)
     rig.run(Split("HTTP 400: no"), status=400)
