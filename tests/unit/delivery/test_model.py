@@ -298,6 +298,9 @@ class LaneMachine(RuleBasedStateMachine):
                 self.wait_until = max(self.wait_until, now + min(after, MAX_RETRY_AFTER_SECONDS))
             case Retry() if is_blaming:
                 self.note_blame(events)
+            case Split() if len(events) == 1 and self.state.retry.is_stopped:
+                # Of one that was under way when the lane stopped it says nothing yet.
+                events[0].refused = True
             case Split() if len(events) == 1:
                 self.note_fate(seqs(call)[0], DEAD, is_replay=is_replay)
             case Stop():
