@@ -5,7 +5,9 @@ must find it there, by one of the oracles that it names. An edit whose old text 
 goes with the code.
 """
 
+from tests.sim.planted_aside import ASIDE
+from tests.sim.planted_desk import DESK
 from tests.sim.planted_lanes import LANES
 from tests.sim.planted_storage import STORAGE
 
-CATALOGUE = (*STORAGE, *LANES)
+CATALOGUE = (*STORAGE, *LANES, *ASIDE, *DESK)

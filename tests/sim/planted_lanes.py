@@ -10,6 +10,7 @@ LANES = (
         "a closed lane accrues nothing",
         (Edit("spool/reader.py", "if gap.after <= start < gap.upto:", "if start < 0:"),),
         ("what came while a lane was closed is never sent",),
+        seeds=60,
     ),
     Bug(
         "a lane that comes back has lost what it had pending",
@@ -179,7 +180,11 @@ LANES = (
 """,
             ),
         ),
-        ("I4: nothing that a service would take is set aside",),
+        (
+            "I4: nothing that a service would take is set aside",
+            "I4: no repeat after a known outcome",
+            "a replay sends what the journal holds",
+        ),
     ),
     Bug(
         "20 events that were refused alike are not taken back",
@@ -204,6 +209,7 @@ LANES = (
             ),
         ),
         ("I4: what counts as taken was taken",),
+        seeds=90,
     ),
     Bug(
         "a request without an answer counts as delivered",
@@ -226,12 +232,12 @@ LANES = (
                 """            self._settle(effect.outcome, attempt, retry, effect.deferred)
 """,
                 """            self._settle(effect.outcome, attempt, retry, effect.deferred)
-        if effect.wait_until is not None and not any(self._window.flying()):
+        if effect.outcome == "retry" and not any(self._window.flying()):
             self._supply.start(self._state)
 """,
             ),
         ),
-        ("I4: no repeat after a known outcome",),
+        ("I4: no repeat after a known outcome", "everything drains", "I5: the trouble of one lane is its own"),
     ),
     Bug(
         "a stop forgets what is known",
@@ -296,6 +302,7 @@ LANES = (
             ),
         ),
         ("a lane with pending events comes again",),
+        seeds=90,
     ),
     Bug(
         "an interval on the wall clock alone",
@@ -308,12 +315,14 @@ LANES = (
             ),
         ),
         ("a lane with pending events comes again",),
+        seeds=60,
     ),
     Bug(
         "Retry-After is not heard",
         "a wait is kept",
         (Edit("delivery/backoff.py", "if retry.after_seconds is not None:", "if retry.min_seconds < 0:"),),
         ("a wait is kept",),
+        seeds=60,
     ),
     Bug(
         "Retry-After has no bound",
@@ -326,5 +335,6 @@ LANES = (
             ),
         ),
         ("a lane with pending events comes again",),
+        seeds=90,
     ),
 )

@@ -69,6 +69,7 @@ STORAGE = (
         "I1",
         (Edit("spool/store.py", '            rewrite(self._side_file("-wal"))\n', "            pass\n"),),
         ("I1", "a cursor never goes back", "over restarts", "only a disk that fails ends the process"),
+        seeds=90,
     ),
     Bug(
         "what a failed commit would have made true stays",
@@ -285,6 +286,7 @@ STORAGE = (
             ),
         ),
         ("I1", "I2"),
+        seeds=60,
     ),
     Bug(
         "trimming forgets what is still to be kept",
