@@ -271,8 +271,9 @@ class Lane:
         free = [picked for picked in free_calls(batches, now) if picked[1] is not head]
         if free or not self._may_be_to_blame(head):
             return free
-        due = (batch for batch in batches if batch.not_before <= now)
-        return [(batch, call) for batch in due for call in batch.calls if call is not head and not call.is_flying]
+        due = [(batch, call) for batch in batches if batch.not_before <= now for call in batch.calls]
+        # The last is taken first: the one that passes the fewest.
+        return [(batch, call) for batch, call in reversed(due) if call is not head and not call.is_flying]
 
     def _may_be_to_blame(self, call: Call) -> bool:
         return call.failed_at is not None
