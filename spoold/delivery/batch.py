@@ -45,7 +45,8 @@ class Call:
         is_flying: It is under way.
         round: Which of the lane's rounds it was sent in; an answer from an earlier one tells nothing of now.
         failed_at: How many events the lane had delivered when this last failed; None while it has not.
-        is_suspect: It failed again although others were delivered in between.
+        is_suspect: It failed again although others were delivered in between, or is refused by a lane that stopped for
+            such refusals.
         refusals: How often the whole was refused and sent again.
     """
 

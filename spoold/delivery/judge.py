@@ -181,7 +181,8 @@ class Judge:
                 # It was under way when the lane stopped, perhaps for refusals like this one: the probe tells.
                 return Effect("split")
             if split.reason in state.retry.last_error:
-                # The probe is refused as those were for which the lane stopped.
+                # The probe is refused as those were for which the lane stopped. It may be bad nonetheless.
+                call.is_suspect = True
                 return self._stop(case, state.retry.last_error)
         item = call.items[0]
         letter = DeadLetter(item.seq, split.reason, case.attempt.status, item.attempts)

@@ -240,11 +240,13 @@ class Lane:
     def _pick(self, now: float) -> tuple[Batch, Call] | None:
         """The call that goes out next, if one may."""
         picked = next_call(self._window.batches(aside_first=self._is_calm), now)
-        if picked is None or self._is_calm or self._state.retry.is_stopped:
+        if picked is None or self._is_calm:
             return picked
         failures = self._state.retry.failures
         # The head and another event in turn: the head itself may be the trouble.
-        if self._settings.retry.is_down(failures):
+        if self._state.retry.is_stopped:
+            is_turn_of_another = picked[1].is_suspect and failures % 2 == 0
+        elif self._settings.retry.is_down(failures):
             is_turn_of_another = (failures - self._settings.retry.max_attempts) % 2 == 1
         else:
             is_turn_of_another = picked[1].is_suspect and failures % 2 == 1
@@ -276,7 +278,7 @@ class Lane:
         return [(batch, call) for batch, call in reversed(due) if call is not head and not call.is_flying]
 
     def _may_be_to_blame(self, call: Call) -> bool:
-        return call.failed_at is not None
+        return call.failed_at is not None or call.is_suspect
 
     def _fetch(self, now: float) -> bool:
         """Get the next batch ready; False when there is nothing to do now."""

@@ -182,6 +182,18 @@ def test_a_probe_that_is_refused_alike_keeps_the_lane_stopped(rig: LaneRig, cloc
     assert rig.state.delivered == 50
 
 
+def test_a_bad_event_at_the_head_does_not_keep_a_lane_stopped(rig: LaneRig, clock: FakeClock) -> None:
+    rig.append(50)
+    rig.run(Split("HTTP 400: no"), status=400)
+    assert rig.lane.state == "stopped"
+    for _ in range(4):
+        clock.advance(300)
+        rig.run(lambda call: Split("HTTP 400: no") if 1 in seqs(call) else OK, status=400)
+
+    assert [seq for seq, *_ in rig.dead()] == [1]
+    assert (rig.state.delivered, rig.state.pending) == (49, 0)
+
+
 def test_an_operator_may_accept_them_as_dead(rig: LaneRig) -> None:
     rig.append(50)
     rig.run(Split("HTTP 400: no"), status=400)
