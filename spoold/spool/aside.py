@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from spoold.spool.rows import LaneRow
 from spoold.spool.statements import SQL
+from spoold.spool.trail import AsideChange
 from spoold.spool.transaction import Transaction
 from spoold.spool.values import DAMAGED, DeadLetter, Deferred, Settlement
 
@@ -48,6 +49,7 @@ def set_aside(tx: Transaction, lane: str, settlement: Settlement, now_ms: int) -
         moved = moved.plus(_defer(tx, lane, deferred, now_ms, is_ahead=deferred.seq > settlement.after))
     for seq in settlement.released:
         tx.connection.execute(SQL["release_deferred"], (lane, seq))
+        tx.aside.append(AsideChange(lane, seq, dead=0, deferred=-1, dead_bytes=0))
     return moved.plus(Moved(deferred=-len(settlement.released)))
 
 
@@ -55,7 +57,7 @@ def revive(tx: Transaction, lane: str, seq: int, now_ms: int) -> Moved:
     """Make a dead letter pending again, due at once; nothing when it is none any more."""
     if _kind(tx, lane, seq) != "dead":
         return Moved()
-    _add_dead_bytes(tx, -_size(tx, lane, seq))
+    _note(tx, lane, seq, dead=-1, deferred=1)
     tx.connection.execute(SQL["revive_dead"], (now_ms, lane, seq))
     return Moved(dead=-1, deferred=1)
 
@@ -69,7 +71,7 @@ def _bury(tx: Transaction, lane: str, letter: DeadLetter, now_ms: int, *, is_ahe
         execute(SQL["add_dead"], (lane, *values, letter.seq))
     else:
         execute(SQL["bury_deferred"], (*values, lane, letter.seq))
-    _add_dead_bytes(tx, _size(tx, lane, letter.seq))
+    _note(tx, lane, letter.seq, dead=1, deferred=0 if is_ahead else -1)
     return Moved(dead=1, deferred=0 if is_ahead else -1)
 
 
@@ -83,10 +85,11 @@ def _defer(tx: Transaction, lane: str, fate: Deferred, now_ms: int, *, is_ahead:
                 fate.seq,
             ),
         )  # fmt: skip
+        _note(tx, lane, fate.seq, dead=0, deferred=1)
         return Moved(deferred=1)
     was_dead = _kind(tx, lane, fate.seq) == "dead"
     if was_dead:
-        _add_dead_bytes(tx, -_size(tx, lane, fate.seq))
+        _note(tx, lane, fate.seq, dead=-1, deferred=1)
     execute(
         SQL["defer_again"],
         (
@@ -101,9 +104,9 @@ def _kind(tx: Transaction, lane: str, seq: int) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _size(tx: Transaction, lane: str, seq: int) -> int:
-    return int(tx.connection.execute(SQL["aside"], (lane, seq)).fetchone()[1])
-
-
-def _add_dead_bytes(tx: Transaction, size: int) -> None:
-    tx.spool = tx.spool._replace(dead_bytes=tx.spool.dead_bytes + size)
+def _note(tx: Transaction, lane: str, seq: int, *, dead: int, deferred: int) -> None:
+    dead_bytes = 0
+    if dead:
+        dead_bytes = dead * int(tx.connection.execute(SQL["aside"], (lane, seq)).fetchone()[1])
+        tx.spool = tx.spool._replace(dead_bytes=tx.spool.dead_bytes + dead_bytes)
+    tx.aside.append(AsideChange(lane, seq, dead, deferred, dead_bytes))

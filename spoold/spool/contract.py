@@ -17,6 +17,8 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from spoold.record import DamagedEvent, Draft, Event
+from spoold.spool.balance import AuditPosition, AuditStep
+from spoold.spool.salvaged import Salvage
 from spoold.spool.values import (
     Command,
     DeadEvent,
@@ -195,6 +197,25 @@ class Desk(Protocol):
         Returns:
             How many events were forgotten; 0 when there is nothing to do now.
         """
+        ...
+
+    def audit(self, position: AuditPosition | None, *, max_rows: int) -> AuditStep:
+        """Recount the terms of I2, and what they are derived from, from what is on the disk: one page of it.
+
+        Appends, settlements and trims may go on between the pages; the outcome is exact all the same.
+
+        Args:
+            position: Where an earlier step ended, in this process; None to begin.
+            max_rows: Of a page; at most 1 000.
+        """
+        ...
+
+    def salvages(self) -> list[Salvage]:
+        """What was ever brought over from damaged spools, or is being, the oldest first."""
+        ...
+
+    def begin_salvage(self, salvage: Salvage) -> Salvage:
+        """Have brought over what is left of a damaged spool; one that was begun before stays as it is."""
         ...
 
     def close(self) -> None:

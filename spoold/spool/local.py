@@ -4,6 +4,7 @@ Everything that changes the spool goes through one ``GroupCommit``, so one conne
 connections of its own.
 """
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
@@ -12,10 +13,19 @@ from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
 from spoold.clock import Clock, Entropy
-from spoold.errors import SpoolClosedError, SpoolCorruptError, SpoolError, SpoolFailedError, SpoolFullError
+from spoold.errors import (
+    SpoolClosedError,
+    SpoolCorruptError,
+    SpooldError,
+    SpoolError,
+    SpoolFailedError,
+    SpoolFullError,
+)
 from spoold.record import DamagedEvent, Draft, Event, encode_record
 from spoold.spool import lanes
 from spoold.spool.appending import Append
+from spoold.spool.audit import Moment, trail_count
+from spoold.spool.balance import AuditPosition, AuditStep
 from spoold.spool.group_commit import CommitObserver, GroupCommit
 from spoold.spool.ids import IdMaker
 from spoold.spool.journal import DATABASE_NAME
@@ -23,9 +33,11 @@ from spoold.spool.reader import Reader
 from spoold.spool.replays import cancel_replay, find_replay, start_replay
 from spoold.spool.retention import trim
 from spoold.spool.rows import RUNNING, State, find_row
+from spoold.spool.salvage import begin_salvage
+from spoold.spool.salvaged import Salvage
 from spoold.spool.selecting import view_replay
 from spoold.spool.space import Space, SpaceLimits
-from spoold.spool.store import Store
+from spoold.spool.store import Store, classify
 from spoold.spool.transaction import Transaction
 from spoold.spool.values import (
     Command,
@@ -89,6 +101,7 @@ class LocalSpool:
         lock: AbstractContextManager[object],
         make_signal: Callable[[], Signal],
         drive: Callable[[], None] | None = None,
+        on_damage: Callable[[SpoolCorruptError], None] | None = None,
     ) -> None:
         """Put the seam on an open store.
 
@@ -96,6 +109,8 @@ class LocalSpool:
             lock: Held while ids are made and an append is queued, so that ids have journal order.
             make_signal: For ``wait``.
             drive: Commits what was handed over, where no writer thread does (simulation); called before each wait.
+            on_damage: Called by whoever reads and is told by SQLite that the file is damaged: the process must end.
+                The writer's step raises it.
         """
         self._store = store
         self._space = space
@@ -106,7 +121,8 @@ class LocalSpool:
         self._make_signal = make_signal
         self._drive = drive
         self._ids = IdMaker(clock, entropy, tag=store.state.spool.id_tag, last_ms=store.state.spool.last_id_ms)
-        self._reader = Reader(directory / DATABASE_NAME)
+        self._on_damage = on_damage
+        self._reader = Reader(directory / DATABASE_NAME, self._note_damage)
         self._waits: dict[str, _Wait] = {name: _Wait(make_signal()) for name in store.state.lanes}
         self._is_closed = False
         self.commits = GroupCommit(store, clock, self, checkpoint_bytes=space.limits.checkpoint_bytes)
@@ -283,6 +299,34 @@ class LocalSpool:
             damaged=state.spool.damaged,
         )
 
+    def audit(self, position: AuditPosition | None, *, max_rows: int) -> AuditStep:
+        """See the seam."""
+        count = trail_count(position)
+
+        def pin(begin: Callable[[], None]) -> Moment:
+            # On the writer's thread, so that what is seen is what its state says: some 20 µs of it.
+            pinned = self._finish(self.commits.submit_job(lambda store: _pinned(store, count, begin)))
+            if isinstance(pinned, SpooldError):
+                raise pinned
+            return cast("Moment", pinned)
+
+        return self._reader.audit(position, pin, max_rows)
+
+    def salvages(self) -> list[Salvage]:
+        """See the seam."""
+        return self._reader.salvages()
+
+    def begin_salvage(self, salvage: Salvage) -> Salvage:
+        """See the seam."""
+        return self._write(lambda tx: begin_salvage(tx, salvage))
+
+    def restore(self, work: Callable[[Transaction], Salvage], size: int) -> Salvage:
+        """A step of a salvage; see ``salvage.Spool``."""
+        refusal = self._space.refusal(self._store.used_bytes(), size)
+        if refusal is not None:
+            raise refusal
+        return self._write(work)
+
     def trim(self, max_events: int) -> int:
         """See the seam."""
         self._space.recheck()
@@ -329,6 +373,11 @@ class LocalSpool:
         """Pass it on (writer's thread)."""
         self._observer.checkpointed(seconds)
 
+    def _note_damage(self, error: SpoolCorruptError) -> None:
+        self._store.is_damaged = True
+        if self._on_damage is not None:
+            self._on_damage(error)
+
     def _oldest_pending_at_ms(self, state: State) -> int | None:
         times = [self.oldest_pending_at_ms(name) for name in state.lanes]
         return min((time_ms for time_ms in times if time_ms is not None), default=None)
@@ -347,6 +396,16 @@ class LocalSpool:
 
 def _received_at_ms(event: Event | DamagedEvent | None) -> int | None:
     return event.received_at_ms if isinstance(event, Event) else None
+
+
+def _pinned(store: Store, count: int | None, begin: Callable[[], None]) -> Moment | SpooldError:
+    try:
+        begin()
+    except sqlite3.Error as exc:
+        # A reader's trouble is not the writer's end.
+        return classify(exc)
+    changes = None if count is None else store.trail.since(count)
+    return Moment(store.state, store.trail.count, changes)
 
 
 def _vacuum(store: Store) -> None:

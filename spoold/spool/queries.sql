@@ -152,8 +152,8 @@ SELECT 1 FROM set_aside WHERE seq = ? AND reason = 'damaged' LIMIT 1;
 SELECT kind, reason FROM set_aside WHERE lane = ? AND seq = ?;
 
 -- name: add_ledger
-INSERT INTO ledger (lane, after, upto, at_ms, took_ms, status, outcome, delivered, dead, filtered, purged)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO ledger (id, lane, after, upto, at_ms, took_ms, status, outcome, delivered, dead, filtered, purged)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: trim_candidates
 -- Only the oldest few are looked at: the cost must not grow with the backlog.
@@ -171,3 +171,24 @@ SELECT lane, sum(delivered), sum(dead), sum(filtered), sum(purged) FROM ledger W
 
 -- name: trim_ledger
 DELETE FROM ledger WHERE upto <= ?;
+
+-- name: last_ledger_id
+SELECT coalesce(max(id), 0) FROM ledger;
+
+-- name: has_ledger_row
+SELECT 1 FROM ledger WHERE id = ?;
+
+-- name: audit_ledger
+-- A page of the ledger, summed up: a few rows, each of which costs the GIL once.
+SELECT lane, max(id), count(*), sum(delivered), sum(dead), sum(filtered), sum(purged) FROM (
+    SELECT id, lane, delivered, dead, filtered, purged FROM ledger WHERE id > ? ORDER BY id LIMIT ?
+) GROUP BY lane ORDER BY max(id);
+
+-- name: audit_aside
+-- A page of what stands aside, summed up.
+SELECT lane, kind, count(*), max(seq), sum(size) FROM (
+    SELECT lane, kind, seq, length(record) AS size FROM set_aside WHERE (lane, seq) > (?, ?) ORDER BY lane, seq LIMIT ?
+) GROUP BY lane, kind ORDER BY lane, max(seq);
+
+-- name: audit_journal
+SELECT count(*), max(_id) FROM (SELECT _id FROM queue_journal WHERE _id > ? AND _id <= ? ORDER BY _id LIMIT ?);

@@ -3,14 +3,18 @@
 import sqlite3
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 
+from spoold.errors import SpoolCorruptError
 from spoold.record import DamagedEvent, Event, read_record
+from spoold.spool.audit import Moment, audit_step
+from spoold.spool.balance import AuditPosition, AuditStep
 from spoold.spool.lookup import find_seq
 from spoold.spool.rows import LaneRow, ReplayRow, State, find_row, pending_events
+from spoold.spool.salvaged import Salvage
 from spoold.spool.selecting import (
     Scope,
     Search,
@@ -39,11 +43,28 @@ def connect_reader(file: Path) -> sqlite3.Connection:
     )
 
 
+def begin_reading(connection: sqlite3.Connection) -> None:
+    """From here on the connection sees this moment's commit, until its transaction ends."""
+    connection.execute("BEGIN")
+    # Only a first look at the data fixes what is seen.
+    connection.execute(SQL["seq_bounds"]).fetchone()
+
+
+def _do_nothing(_error: SpoolCorruptError) -> None:
+    pass
+
+
 class Reader:
     """Reads the journal. Safe from any thread: each call has a connection to itself, kept for the next one."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, on_damage: Callable[[SpoolCorruptError], None] = _do_nothing) -> None:
+        """Prepare; connections are opened as they are needed.
+
+        Args:
+            on_damage: Called when SQLite calls the file damaged, before that is raised.
+        """
         self._file = file
+        self._on_damage = on_damage
         self._idle: deque[sqlite3.Connection] = deque()
 
     @contextmanager
@@ -56,7 +77,10 @@ class Reader:
             yield connection
         except sqlite3.Error as exc:
             # Nothing of SQLite passes the seam; and damage must be known as such.
-            raise classify(exc) from exc
+            error = classify(exc)
+            if isinstance(error, SpoolCorruptError):
+                self._on_damage(error)
+            raise error from exc
         finally:
             self._idle.append(connection)
 
@@ -147,6 +171,28 @@ class Reader:
         """See the seam."""
         with self._connection() as connection:
             return dead_with_id(connection, event_id)
+
+    def audit(
+        self, position: AuditPosition | None, pin: Callable[[Callable[[], None]], Moment], max_rows: int
+    ) -> AuditStep:
+        """See the seam.
+
+        Args:
+            pin: Calls what it is given between two commits, and says what the earlier one made true.
+        """
+        with self._connection() as connection:
+            # What a fresh connection has to learn first must not take the writer's time.
+            connection.execute(SQL["seq_bounds"]).fetchone()
+            try:
+                return audit_step(connection, pin(lambda: begin_reading(connection)), position, max_rows)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def salvages(self) -> list[Salvage]:
+        """See the seam."""
+        with self._connection() as connection:
+            return [Salvage(*row) for row in connection.execute(SQL["load_salvages"])]
 
     def close(self) -> None:
         """Close what is idle; nothing may be reading."""

@@ -132,8 +132,11 @@ class LaneRow:
 
     def seqs_ahead(self, spool: SpoolRow) -> Iterator[tuple[int, int]]:
         """Where the events ahead stand, in order: seqs in (after, upto]."""
-        if not self.ahead(spool):
-            return
+        if self.ahead(spool):
+            yield from self.way_ahead(spool)
+
+    def way_ahead(self, spool: SpoolRow) -> Iterator[tuple[int, int]]:
+        """Where the lane has still to go, whether something is there or not: seqs in (after, upto]."""
         after = self.cursor
         for gap in self.gaps:
             if gap.after > after:

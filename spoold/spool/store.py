@@ -19,6 +19,7 @@ from spoold.spool.rows import State, load_state
 from spoold.spool.schema import migrate, shipped_migrations
 from spoold.spool.space import Space
 from spoold.spool.statements import SQL
+from spoold.spool.trail import Trail
 from spoold.spool.transaction import Transaction
 from spoold.spool.values import Receipt
 
@@ -85,6 +86,7 @@ class Store:
             if self.connection.execute(SQL["load_spool"]).fetchone() is None:
                 self.connection.execute(SQL["create_spool"], (entropy.random_bytes(_TAG_BYTES),))
             self.state: State = load_state(self.connection)
+            self.trail = Trail(self.connection.execute(SQL["last_ledger_id"]).fetchone()[0])
         except sqlite3.Error as exc:
             self.close()
             raise classify(exc) from exc
@@ -139,7 +141,8 @@ class Store:
     def _transact(self, appends: Sequence[Append], writes: Sequence[Write]) -> tuple[list[list[Receipt]], list[object]]:
         if not appends and not writes:
             return [], []
-        tx = Transaction(self.connection, self.state.spool, dict(self.state.lanes), dict(self.state.replays))
+        lanes, replays = dict(self.state.lanes), dict(self.state.replays)
+        tx = Transaction(self.connection, self.state.spool, lanes, replays, self.trail)
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             results = [_run(write, tx) for write in writes]
@@ -155,6 +158,7 @@ class Store:
                 raise classify(exc) from exc
             raise
         self.state = State(tx.spool, tx.lanes, tx.replays)
+        self.trail.committed(tx.aside)
         return receipts, results
 
     def checkpoint(self) -> Checkpoint:
