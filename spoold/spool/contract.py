@@ -18,7 +18,6 @@ from typing import Protocol
 
 from spoold.record import DamagedEvent, Draft, Event
 from spoold.spool.balance import AuditPosition, AuditStep
-from spoold.spool.salvaged import Salvage
 from spoold.spool.values import (
     Command,
     DeadEvent,
@@ -208,14 +207,6 @@ class Desk(Protocol):
             position: Where an earlier step ended, in this process; None to begin.
             max_rows: Of a page; at most 1 000.
         """
-        ...
-
-    def salvages(self) -> list[Salvage]:
-        """What was ever brought over from damaged spools, or is being, the oldest first."""
-        ...
-
-    def begin_salvage(self, salvage: Salvage) -> Salvage:
-        """Have brought over what is left of a damaged spool; one that was begun before stays as it is."""
         ...
 
     def close(self) -> None:

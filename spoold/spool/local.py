@@ -33,8 +33,6 @@ from spoold.spool.reader import Reader
 from spoold.spool.replays import cancel_replay, find_replay, start_replay
 from spoold.spool.retention import trim
 from spoold.spool.rows import RUNNING, State, find_row
-from spoold.spool.salvage import begin_salvage
-from spoold.spool.salvaged import Salvage
 from spoold.spool.selecting import view_replay
 from spoold.spool.space import Space, SpaceLimits
 from spoold.spool.store import Store, classify
@@ -101,7 +99,6 @@ class LocalSpool:
         lock: AbstractContextManager[object],
         make_signal: Callable[[], Signal],
         drive: Callable[[], None] | None = None,
-        on_damage: Callable[[SpoolCorruptError], None] | None = None,
     ) -> None:
         """Put the seam on an open store.
 
@@ -109,8 +106,6 @@ class LocalSpool:
             lock: Held while ids are made and an append is queued, so that ids have journal order.
             make_signal: For ``wait``.
             drive: Commits what was handed over, where no writer thread does (simulation); called before each wait.
-            on_damage: Called by whoever reads and is told by SQLite that the file is damaged: the process must end.
-                The writer's step raises it.
         """
         self._store = store
         self._space = space
@@ -121,8 +116,7 @@ class LocalSpool:
         self._make_signal = make_signal
         self._drive = drive
         self._ids = IdMaker(clock, entropy, tag=store.state.spool.id_tag, last_ms=store.state.spool.last_id_ms)
-        self._on_damage = on_damage
-        self._reader = Reader(directory / DATABASE_NAME, self._note_damage)
+        self._reader = Reader(directory / DATABASE_NAME)
         self._waits: dict[str, _Wait] = {name: _Wait(make_signal()) for name in store.state.lanes}
         self._is_closed = False
         self.commits = GroupCommit(store, clock, self, checkpoint_bytes=space.limits.checkpoint_bytes)
@@ -312,21 +306,6 @@ class LocalSpool:
 
         return self._reader.audit(position, pin, max_rows)
 
-    def salvages(self) -> list[Salvage]:
-        """See the seam."""
-        return self._reader.salvages()
-
-    def begin_salvage(self, salvage: Salvage) -> Salvage:
-        """See the seam."""
-        return self._write(lambda tx: begin_salvage(tx, salvage))
-
-    def restore(self, work: Callable[[Transaction], Salvage], size: int) -> Salvage:
-        """A step of a salvage; see ``salvage.Spool``."""
-        refusal = self._space.refusal(self._store.used_bytes(), size)
-        if refusal is not None:
-            raise refusal
-        return self._write(work)
-
     def trim(self, max_events: int) -> int:
         """See the seam."""
         self._space.recheck()
@@ -372,11 +351,6 @@ class LocalSpool:
     def checkpointed(self, seconds: float) -> None:
         """Pass it on (writer's thread)."""
         self._observer.checkpointed(seconds)
-
-    def _note_damage(self, error: SpoolCorruptError) -> None:
-        self._store.is_damaged = True
-        if self._on_damage is not None:
-            self._on_damage(error)
 
     def _oldest_pending_at_ms(self, state: State) -> int | None:
         times = [self.oldest_pending_at_ms(name) for name in state.lanes]
