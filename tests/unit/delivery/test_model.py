@@ -415,5 +415,5 @@ def shared_memory() -> str | None:
 
 TestLane = LaneMachine.TestCase
 TestLane.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=70, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
