@@ -1,7 +1,11 @@
 """What the model of a lane is made of: a provider, what callers send and providers say, what is known of an event."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import hypothesis.strategies as st
+
+from spoold.delivery.backoff import RetryPolicy
 from spoold.delivery.batch import Call
 from spoold.providers.base import (
     Deferral,
@@ -19,6 +23,18 @@ from spoold.record import Draft, Event
 from tests.support.events import make_draft, make_identify_draft
 from tests.support.lanes import PlainProvider
 from tests.support.spools import MIB
+
+MAX_RETRY_AFTER_SECONDS = 60.0
+STOPPED_SECONDS = 300.0
+#: Waits are stored in whole milliseconds.
+ROUNDED_SECONDS = 0.002
+CHOKES = Retry("HTTP 500", blames_content=True)
+RETRY = RetryPolicy(
+    max_attempts=2,
+    initial_delay_seconds=1.0,
+    max_delay_seconds=4.0,
+    max_retry_after_seconds=MAX_RETRY_AFTER_SECONDS,
+)
 
 
 @dataclass(frozen=True)
@@ -130,3 +146,21 @@ class Known:
     lone_failures: int = 0
     is_blamed: bool = False
     may_be_aside: bool = False
+
+
+def shared_memory() -> str | None:
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+#: Any kind of lane.
+SETUPS = st.builds(
+    Setup,
+    has_two_routes=st.booleans(),
+    keeps_batches=st.booleans(),
+    max_parts=st.sampled_from([3, 2_000]),
+    batch_size=st.sampled_from([1, 3, 6]),
+    in_flight=st.integers(1, 4),
+    most_aside=st.sampled_from([2, 10_000]),
+)
+#: Any answer.
+ANYTHING = st.sampled_from(ANSWERS)

