@@ -27,20 +27,17 @@ DESK = (
         (_DRAINS, _COMES, _REPLAY_ENDS),
     ),
     Bug(
-        "a replay passes dead letters and leaves them dead",
-        "a replay",
-        (Edit("delivery/window.py", "tuple(seq for seq in replay.revived if seq <= upto)", "replay.revived[:0]"),),
-        ("a replay sends what the journal holds", _REPLAY_ENDS),
-        seeds=90,
-    ),
-    Bug(
         "a replay stays where it is",
         "a replay ends",
         (
-            Edit("spool/replays.py", "            cursor=step.upto,\n", "            cursor=replay.cursor,\n"),
+            Edit(
+                "spool/replays.py",
+                "            cursor=step.upto,\n",
+                "            cursor=replay.cursor if step.sent else step.upto,\n",
+            ),
             Edit("delivery/supply.py", "_REPLAY_EVENTS = 500", "_REPLAY_EVENTS = 5"),
         ),
-        (_REPLAY_ENDS,),
+        (_REPLAY_ENDS, "I5: the trouble of one lane is its own"),
     ),
     Bug(
         "a replay counts as the lane's own deliveries",
@@ -67,13 +64,14 @@ DESK = (
         "I4",
         (Edit("delivery/lane.py", ' == "purge" and not any(self._window.flying())', ' == "purge"'),),
         ("there is no such call under way", _NO_REPEAT),
-        seeds=60,
+        seeds=90,
     ),
     Bug(
         "what is given up is not counted",
         "I2",
         (Edit("spool/lanes.py", "purged=lane.purged + settlement.purged", "purged=lane.purged"),),
         ("I2", "pending events and account for"),
+        seeds=120,
     ),
     Bug(
         "what a filter keeps back is not counted",

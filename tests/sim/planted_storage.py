@@ -16,7 +16,12 @@ STORAGE = (
 """,
             ),
         ),
-        ("I1", "I3: it is the event that was accepted", "an id stands in the journal once"),
+        (
+            "I1",
+            "I3: it is the event that was accepted",
+            "an id stands in the journal once",
+            "I7: where there is no room nothing is taken",
+        ),
     ),
     Bug(
         "a commit that failed is answered with success",
@@ -35,7 +40,11 @@ STORAGE = (
 """,
             ),
         ),
-        ("I1: an acknowledged event is on disk", "I3: it is the event that was accepted"),
+        (
+            "I1: an acknowledged event is on disk",
+            "I3: it is the event that was accepted",
+            "I7: where there is no room nothing is taken",
+        ),
     ),
     Bug(
         "a commit that failed counts",
@@ -69,7 +78,7 @@ STORAGE = (
         "I1",
         (Edit("spool/store.py", '            rewrite(self._side_file("-wal"))\n', "            pass\n"),),
         ("I1", "a cursor never goes back", "over restarts", "only a disk that fails ends the process"),
-        seeds=90,
+        seeds=210,
     ),
     Bug(
         "what a failed commit would have made true stays",
@@ -86,7 +95,7 @@ STORAGE = (
 """,
             ),
         ),
-        ("I2",),
+        ("I2", "I4", "a cursor never goes back"),
     ),
     Bug(
         "a settle is not in the transaction",
@@ -135,7 +144,11 @@ STORAGE = (
 """,
             ),
         ),
-        ("I1: an acknowledged event is on disk", "I3: it is the event that was accepted"),
+        (
+            "I1: an acknowledged event is on disk",
+            "I3: it is the event that was accepted",
+            "I2: every acknowledged event arrives",
+        ),
     ),
     Bug(
         "a part of a refused call is stored",
@@ -153,6 +166,7 @@ STORAGE = (
             ),
         ),
         ("a refused event was not stored",),
+        seeds=60,
     ),
     Bug(
         "a call is cut over two commits",
@@ -174,7 +188,12 @@ STORAGE = (
 """,
             ),
         ),
-        ("a call is all there or not at all", "rises with seq"),
+        (
+            "a call is all there or not at all",
+            "rises with seq",
+            "an id stands in the journal once",
+            "a refused event was not stored",
+        ),
     ),
     Bug(
         "the free room that the owner wants is not kept",
@@ -211,7 +230,7 @@ STORAGE = (
                 "spool/appending.py", "chunk_bounds(len(rows) // 3)", "chunk_bounds(len(rows) // 3 - (len(rows) > 60))"
             ),
         ),
-        ("I2: the journal holds what was accepted", "I1", "pending up to"),
+        ("I2: the journal holds what was accepted", "I1", "pending up to", "the journal has none behind"),
     ),
     Bug(
         "an id twice in one group",
@@ -286,7 +305,7 @@ STORAGE = (
             ),
         ),
         ("I1", "I2"),
-        seeds=60,
+        seeds=75,
     ),
     Bug(
         "trimming forgets what is still to be kept",
@@ -317,6 +336,7 @@ STORAGE = (
         "I11",
         (Edit("record.py", "    if stored != actual:\n", "    if stored < 0:\n"),),
         ("I11: what is damaged is never sent",),
+        seeds=120,
     ),
     Bug(
         "a damaged record is passed in silence",
@@ -328,6 +348,7 @@ STORAGE = (
                 'yield Encoded(event.seq, "", None, None)',
             ),
         ),
-        ("I4: a lane passes only what is taken or set aside",),
+        ("I4: a lane passes only what is taken or set aside", "DecodeError"),
+        seeds=120,
     ),
 )
