@@ -22,6 +22,7 @@ from spoold.delivery.fleet import Fleet
 from spoold.errors import ConfigError, ListenError, SpooldError
 from spoold.gauges import CommitMetrics, read_gauges
 from spoold.ingest.server import IngestServer, IngestSettings
+from spoold.ledger_watch import LedgerWatch
 from spoold.log import configure_logging, get_logger, register_secrets
 from spoold.metrics import Metrics
 from spoold.runtime import Loop, ThreadSignal, make_lock
@@ -77,6 +78,7 @@ class Daemon:
         self._metrics = Metrics()
         self._started_at = clock.monotonic()
         self._stats: SpoolStats | None = None
+        self._ledger = LedgerWatch()
         self._is_draining = False
         self._failure: BaseException | None = None
         #: A lane's thread hangs in a name lookup and could not be ended: leave the process without joining it.
@@ -95,13 +97,13 @@ class Daemon:
 
     @property
     def condition(self) -> str:
-        """``healthy``, ``degraded`` (a lane is out, or damage was found), ``full`` or ``draining``."""
+        """``healthy``, ``degraded`` (a lane is out, damage was found, or I2 is broken), ``full`` or ``draining``."""
         if self._is_draining:
             return "draining"
         if self._stats is not None and self._stats.refusing is not None:
             return "full"
         is_damaged = self._stats is not None and self._stats.damaged > 0
-        return "degraded" if is_damaged or self._fleet.is_any_out else "healthy"
+        return "degraded" if is_damaged or not self._ledger.is_ok or self._fleet.is_any_out else "healthy"
 
     def request_stop(self) -> None:
         """Stop in order; a second call cuts the final flush short. On the loop's thread."""
@@ -214,7 +216,7 @@ class Daemon:
         self._spool.commits.wake = writer.wake
 
     def _start_housekeeping(self, stack: AsyncExitStack) -> None:
-        housekeeper = Housekeeper(self._spool, self._look)
+        housekeeper = Housekeeper(self._spool, self._look, self._ledger.take)
         # Once before anybody is served: a spool that is full at the start must say so.
         housekeeper.step(self._clock.monotonic())
         self._start_loop("housekeeper", housekeeper.step, stack, is_background=True)
@@ -255,6 +257,7 @@ class Daemon:
             lanes=lambda: self._fleet.lanes,
             describe=lambda: describe_config(self._loaded),
             condition=lambda: self.condition,
+            audit=lambda: self._ledger.audit,
             clock=self._clock,
             address=lambda: self._ingest.address,
             started_at=self._started_at,
@@ -269,7 +272,8 @@ class Daemon:
         address = self._config.metrics.host_and_port
         if address is None:
             return
-        self._metrics.add_gauges(read_gauges(self._spool, lambda: self._fleet.lanes, self._clock))
+        gauges = read_gauges(self._spool, lambda: self._fleet.lanes, self._clock, lambda: self._ledger.audit)
+        self._metrics.add_gauges(gauges)
         host, port = address
         try:
             server, thread = start_http_server(port, host, self._metrics.registry)

@@ -8,6 +8,7 @@ from spoold import __version__
 from spoold.clock import Clock
 from spoold.delivery.lane import Lane
 from spoold.metrics import Metrics
+from spoold.spool.balance import Audit
 from spoold.spool.contract import Spool
 from spoold.spool.rows import State
 
@@ -40,18 +41,28 @@ def lane_state_name(is_closed: bool, lane: Lane | None) -> str:  # noqa: FBT001 
 
 
 def read_gauges(
-    spool: Spool, lanes: Callable[[], Mapping[str, Lane]], clock: Clock
+    spool: Spool, lanes: Callable[[], Mapping[str, Lane]], clock: Clock, audit: Callable[[], Audit | None]
 ) -> Callable[[], Iterable[GaugeMetricFamily]]:
-    """What the registry calls at each scrape; costs the same however long the backlog (I8)."""
+    """What the registry calls at each scrape; costs the same however long the backlog (I8).
+
+    Args:
+        audit: The last one that came to its end.
+    """
 
     def read() -> Iterable[GaugeMetricFamily]:
         stats = spool.stats()
+        audited = audit()
         for name, text, value in (
             ("spool_bytes", "Size of the spool on disk, WAL and dead letters included.", stats.bytes),
             ("spool_max_bytes", "The limit of that size.", stats.max_bytes),
             ("dead_bytes", "Records that are set aside for good.", stats.dead_bytes),
             ("wal_bytes", "Size of the write-ahead log.", stats.wal_bytes),
             ("disk_free_bytes", "Free room on the spool's file system.", stats.disk_free_bytes),
+            (
+                "ledger_imbalance",
+                "Events by which counters and disk differed in the last audit; 0 when well.",
+                0 if audited is None else audited.events,
+            ),
         ):
             yield GaugeMetricFamily(f"spoold_{name}", text, value=value)
         pending = GaugeMetricFamily("spoold_pending_events", "Accepted and not settled.", labels=["lane"])

@@ -9,6 +9,7 @@ import typer
 
 from spoolctl.client import Target
 from spoolctl.commands import dead, lanes, replays
+from spoolctl.commands.audit import audit
 from spoolctl.commands.config import config
 from spoolctl.commands.replay import replay
 from spoolctl.commands.send import identify, send
@@ -30,6 +31,7 @@ app.command()(status)
 app.command()(send)
 app.command()(identify)
 app.command()(config)
+app.command()(audit)
 app.command()(replay)
 app.add_typer(lanes.app, name="lanes")
 app.add_typer(dead.app, name="dead")

@@ -12,8 +12,10 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from spoolctl.failure import Exit, Failure
+from spoolctl.render import read_imbalance
 from spoold.api.analytics.v1 import service_pb2_grpc
 from spoold.api.spoold.admin.v1 import admin_pb2, admin_pb2_grpc
+from spoold.spool.balance import Audit, AuditedLane
 
 _ADMIN_SECONDS = 10.0
 #: A unix socket's path has 108 bytes in the kernel, the closing NUL included.
@@ -137,6 +139,11 @@ class Admin:
             reply: admin_pb2.Replay = self._stub.CancelReplay(request, timeout=_ADMIN_SECONDS)
             return reply
 
+    def audit(self) -> Iterator[tuple[float, Audit | None]]:
+        """Recount everything: how far that is, 0 to 1, and at last the outcome."""
+        for reply in self._stream(self._stub.Audit(admin_pb2.AuditRequest())):
+            yield reply.progress, _read_audit(reply) if reply.is_end else None
+
     def _stream(self, messages: Iterable[_T]) -> Iterator[_T]:
         # Without a time limit: how long it takes depends on how much there is.
         with self._failures():
@@ -155,6 +162,14 @@ class Admin:
             if code in _NOT_REACHABLE:
                 raise _unreachable(self._socket, _why_not(self._socket) or text) from exc
             raise Failure(Exit.FAILED, f"spoold answered {code.name}: {text}") from exc
+
+
+def _read_audit(reply: admin_pb2.AuditReply) -> Audit:
+    lanes = [
+        AuditedLane(lane.name, lane.accepted, lane.delivered, lane.dead, lane.filtered, lane.purged, lane.pending)
+        for lane in reply.lanes
+    ]
+    return Audit(tuple(lanes), tuple(map(read_imbalance, reply.imbalances)))
 
 
 def _unreachable(socket: Path, reason: str) -> Failure:

@@ -14,6 +14,7 @@ from spoold.api.spoold.admin.v1 import admin_pb2
 from spoold.clock import SystemClock
 from spoold.errors import SpoolError, UnknownLaneError
 from spoold.record import DamagedEvent, event_fields, format_uuid
+from spoold.spool.balance import Audit
 from spoold.spool.offline import OfflineSpool, open_offline
 from spoold.spool.values import DeadEvent, LaneState, Replay
 
@@ -33,6 +34,10 @@ class Desk(Protocol):
 
     def replays(self) -> list[admin_pb2.Replay]:
         """Those that run and the last that ended, the newest first."""
+        ...
+
+    def audit(self) -> Iterator[tuple[float, Audit | None]]:
+        """Recount everything: how far that is, 0 to 1, and at last the outcome."""
         ...
 
 
@@ -116,6 +121,10 @@ class OfflineDesk:
     def replays(self) -> list[admin_pb2.Replay]:
         """See ``Desk``."""
         return [_replay_message(replay) for replay in self._spool.replays()]
+
+    def audit(self) -> Iterator[tuple[float, Audit | None]]:
+        """See ``Desk``."""
+        return self._spool.audit()
 
     def _lane(self, lane: LaneState) -> admin_pb2.LaneStatus:
         return admin_pb2.LaneStatus(

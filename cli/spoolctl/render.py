@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spoold.api.spoold.admin.v1 import admin_pb2
+from spoold.spool.balance import Imbalance
 from spoold.units import format_size
 
 #: Wide enough for any table: what is piped must not be wrapped.
@@ -81,6 +82,8 @@ def status_fields(reply: admin_pb2.GetStatusReply) -> dict[str, object]:
             "dead_bytes": reply.spool.dead_bytes,
             "damaged": reply.spool.damaged,
             "refusing": reply.spool.refusing or None,
+            "ledger_imbalance": None if is_offline else sum(one.events for one in _imbalances(reply.spool)),
+            "imbalances": [str(one) for one in _imbalances(reply.spool)],
         },
         "lanes": [lane_fields(lane) for lane in reply.lanes],
     }
@@ -93,6 +96,7 @@ def status_view(reply: admin_pb2.GetStatusReply) -> RenderableType:
         lines.append(Text(f"new events are refused: {reply.spool.refusing}", "bold red"))
     if reply.spool.damaged:
         lines.append(Text(f"damaged records found: {reply.spool.damaged}", "bold red"))
+    lines += [Text(f"{one}; see spoolctl audit", "bold red") for one in _imbalances(reply.spool)]
     lines += ["", lanes_view(reply.lanes)]
     lines += [Text(f"{lane.name}: {terms}") for lane in reply.lanes if (terms := _seldom(lane))]
     lines += [Text(f"{lane.name}: {lane.last_error}", "yellow") for lane in reply.lanes if lane.HasField("last_error")]
@@ -133,6 +137,15 @@ def config_view(values: list[admin_pb2.ConfigValue]) -> RenderableType:
     for value in values:
         table.add_row(value.key, value.value, value.source)
     return table
+
+
+def read_imbalance(message: admin_pb2.Imbalance) -> Imbalance:
+    """An imbalance from the wire."""
+    return Imbalance(message.lane, message.term, message.counter, message.counted, message.place)
+
+
+def _imbalances(spool: admin_pb2.SpoolStatus) -> list[Imbalance]:
+    return [read_imbalance(one) for one in spool.imbalances]
 
 
 def _daemon_line(daemon: admin_pb2.DaemonStatus) -> Text:

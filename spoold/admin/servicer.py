@@ -3,10 +3,12 @@
 Whatever touches the disk runs on a worker thread, page by page, never on the loop that serves ingest (I6).
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import orjson
 
+from spoold.admin.audit import audit_page
 from spoold.admin.dead import dead_of_event, dead_page
 from spoold.admin.refusals import BadRequestError, Context, NotFoundError, work_off
 from spoold.admin.replays import event_id_bytes, read_selection, replay_message
@@ -14,12 +16,14 @@ from spoold.admin.status import LaneView, StatusReader
 from spoold.api.spoold.admin.v1 import admin_pb2, admin_pb2_grpc
 from spoold.clock import Clock
 from spoold.log import get_logger
+from spoold.spool.balance import Audit, AuditPosition
 from spoold.spool.contract import Spool
 from spoold.spool.values import Command
 
 _COMMANDS: tuple[Command, ...] = ("pause", "resume", "flush", "accept_dead")
 #: Events looked through before another call has its turn.
 _COUNTED_EVENTS = 500
+_AUDIT_PAUSE_SECONDS = 0.002
 
 _log = get_logger("spoold.admin")
 
@@ -31,6 +35,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         lanes: The running lanes by name.
         describe: The configuration in force: key, JSON value, source.
         condition: ``healthy``, ``degraded``, ``full`` or ``draining``.
+        audit: The last one that came to its end.
         address: Where ingest listens.
         started_at: Monotonic seconds.
     """
@@ -42,6 +47,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         lanes: Callable[[], Mapping[str, LaneView]],
         describe: Callable[[], Sequence[tuple[str, object, str]]],
         condition: Callable[[], str],
+        audit: Callable[[], Audit | None],
         clock: Clock,
         address: Callable[[], str],
         started_at: float,
@@ -54,6 +60,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             spool,
             lanes=lanes,
             condition=condition,
+            audit=audit,
             clock=clock,
             address=address,
             started_at=started_at,
@@ -136,6 +143,20 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.Replay:
         """End a replay; what was sent stays sent."""
         return await work_off(context, self._cancel_replay, request.id)
+
+    async def Audit(  # noqa: N802 - the method's name on the wire
+        self, request: admin_pb2.AuditRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.AuditReply]:
+        """Recount everything now; the last message has ``is_end`` and the outcome."""
+        del request
+        position: AuditPosition | None = None
+        while True:
+            position, reply = await work_off(context, audit_page, self._spool, position)
+            yield reply
+            if reply.is_end:
+                return
+            # Each page takes a moment of the writer, and ends its wait for more callers to share a commit with.
+            await asyncio.sleep(_AUDIT_PAUSE_SECONDS)
 
     def _story(self, event_id: str) -> admin_pb2.GetStoryReply:
         story = self._spool.find(event_id_bytes(event_id))

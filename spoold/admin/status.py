@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from spoold import __version__
+from spoold.admin.audit import imbalance_messages
 from spoold.api.spoold.admin.v1 import admin_pb2
 from spoold.clock import Clock
+from spoold.spool.balance import Audit
 from spoold.spool.contract import Spool
 from spoold.spool.values import LaneState, SpoolStats
 
@@ -32,6 +34,7 @@ class StatusReader:
     Args:
         lanes: The running lanes by name.
         condition: ``healthy``, ``degraded``, ``full`` or ``draining``.
+        audit: The last one that came to its end.
         address: Where ingest listens.
         started_at: Monotonic seconds.
     """
@@ -42,6 +45,7 @@ class StatusReader:
         *,
         lanes: Callable[[], Mapping[str, LaneView]],
         condition: Callable[[], str],
+        audit: Callable[[], Audit | None],
         clock: Clock,
         address: Callable[[], str],
         started_at: float,
@@ -51,6 +55,7 @@ class StatusReader:
         self._spool = spool
         self._lanes = lanes
         self._condition = condition
+        self._audit = audit
         self._clock = clock
         self._address = address
         self._started_at = started_at
@@ -100,6 +105,7 @@ class StatusReader:
         )
 
     def _spool_status(self, stats: SpoolStats) -> admin_pb2.SpoolStatus:
+        audit = self._audit()
         return admin_pb2.SpoolStatus(
             accepted=stats.accepted,
             pending=stats.pending,
@@ -113,6 +119,7 @@ class StatusReader:
             dead_bytes=stats.dead_bytes,
             damaged=stats.damaged,
             refusing=stats.refusing or "",
+            imbalances=[] if audit is None else imbalance_messages(audit),
         )
 
     def _age(self, at_ms: int | None) -> float | None:

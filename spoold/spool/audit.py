@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, TypeAlias
 
-from spoold.spool.balance import Audit, AuditedLane, AuditPosition, AuditStep, Imbalance, Place
+from spoold.spool.balance import Audit, AuditedLane, AuditPosition, AuditStep, Imbalance
 from spoold.spool.rows import LaneRow, State
 from spoold.spool.statements import SQL
 from spoold.spool.trail import AsideChange
@@ -198,6 +198,13 @@ class _Position(AuditPosition):
     seen: int = 0
 
 
+def begin_reading(connection: sqlite3.Connection) -> None:
+    """From here on the connection sees this moment's commit, until its transaction ends."""
+    connection.execute("BEGIN")
+    # Only a first look at the data fixes what is seen.
+    connection.execute(SQL["seq_bounds"]).fetchone()
+
+
 def trail_count(position: AuditPosition | None) -> int | None:
     """From where on the next step must know the trail; None when it need not."""
     count = position.count if isinstance(position, _Position) else None
@@ -259,7 +266,7 @@ def _begin_journal(connection: sqlite3.Connection, state: State) -> _JournalCoun
     )
 
 
-def _compare(lane: str, term: str, counter: int, counted: int, place: Place) -> list[Imbalance]:
+def _compare(lane: str, term: str, counter: int, counted: int, place: str) -> list[Imbalance]:
     return [] if counter == counted else [Imbalance(lane, term, counter, counted, place)]
 
 
@@ -272,7 +279,7 @@ def _conclude(state: State, found: list[Imbalance]) -> Audit:
     """The counters of one commit, put right by what was found at others: an imbalance does not move."""
     wrong = Counter[tuple[str, str, str]]()
     for one in found:
-        wrong[one.lane, one.term, one.place] += one.counted - one.counter
+        wrong[one.lane, one.term, one.place] += one.difference
     lanes = tuple(
         AuditedLane(
             name=name,

@@ -1,9 +1,7 @@
 """What an audit says: whether counters and what is on the disk tell the same (I2)."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
-
-Place = Literal["ledger", "set-aside", "journal"]
+from typing import NamedTuple
 
 
 class Imbalance(NamedTuple):
@@ -15,19 +13,24 @@ class Imbalance(NamedTuple):
             of a lane; ``retained`` or ``dead_bytes`` of the spool.
         counter: What the counter says.
         counted: What was counted.
-        place: Where.
+        place: Where: ``ledger``, ``set-aside`` or ``journal``.
     """
 
     lane: str
     term: str
     counter: int
     counted: int
-    place: Place
+    place: str
+
+    @property
+    def difference(self) -> int:
+        """What was counted beyond what the counter says; it stays the same while events come and go."""
+        return self.counted - self.counter
 
     @property
     def events(self) -> int:
         """By how many events they differ; none where bytes are counted."""
-        return 0 if self.term == "dead_bytes" else abs(self.counted - self.counter)
+        return 0 if self.term == "dead_bytes" else abs(self.difference)
 
     def __str__(self) -> str:
         whose = f"lane {self.lane}" if self.lane else "the spool"
@@ -64,10 +67,18 @@ class Audit:
         """Whether everything tells the same."""
         return not self.imbalances
 
+    def differs_from(self, earlier: "Audit | None") -> bool:
+        """Whether something is wrong that was not, or the other way round."""
+        return _differences(self) != ([] if earlier is None else _differences(earlier))
+
     @property
     def events(self) -> int:
         """By how many events counters and disk differ: absolute, summed over lanes and terms."""
         return sum(imbalance.events for imbalance in self.imbalances)
+
+
+def _differences(audit: Audit) -> list[tuple[str, str, str, int]]:
+    return sorted((one.lane, one.term, one.place, one.difference) for one in audit.imbalances)
 
 
 class AuditPosition:

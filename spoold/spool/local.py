@@ -13,14 +13,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
 from spoold.clock import Clock, Entropy
-from spoold.errors import (
-    SpoolClosedError,
-    SpoolCorruptError,
-    SpooldError,
-    SpoolError,
-    SpoolFailedError,
-    SpoolFullError,
-)
+from spoold.errors import SpoolClosedError, SpoolCorruptError, SpoolError, SpoolFailedError, SpoolFullError
 from spoold.record import DamagedEvent, Draft, Event, encode_record
 from spoold.spool import lanes
 from spoold.spool.appending import Append
@@ -35,7 +28,7 @@ from spoold.spool.retention import trim
 from spoold.spool.rows import RUNNING, State, find_row
 from spoold.spool.selecting import view_replay
 from spoold.spool.space import Space, SpaceLimits
-from spoold.spool.store import Store, classify
+from spoold.spool.store import Store
 from spoold.spool.transaction import Transaction
 from spoold.spool.values import (
     Command,
@@ -297,10 +290,10 @@ class LocalSpool:
         """See the seam."""
         count = trail_count(position)
 
-        def pin(begin: Callable[[], None]) -> Moment:
-            # On the writer's thread, so that what is seen is what its state says: some 20 µs of it.
-            pinned = self._finish(self.commits.submit_job(lambda store: _pinned(store, count, begin)))
-            if isinstance(pinned, SpooldError):
+        def pin(connection: sqlite3.Connection) -> Moment:
+            # On the writer's thread, so that what is seen is what the state says: some 20 µs of it.
+            pinned = self._finish(self.commits.submit_job(lambda store: store.pin(connection, count)))
+            if isinstance(pinned, sqlite3.Error):
                 raise pinned
             return cast("Moment", pinned)
 
@@ -370,16 +363,6 @@ class LocalSpool:
 
 def _received_at_ms(event: Event | DamagedEvent | None) -> int | None:
     return event.received_at_ms if isinstance(event, Event) else None
-
-
-def _pinned(store: Store, count: int | None, begin: Callable[[], None]) -> Moment | SpooldError:
-    try:
-        begin()
-    except sqlite3.Error as exc:
-        # A reader's trouble is not the writer's end.
-        return classify(exc)
-    changes = None if count is None else store.trail.since(count)
-    return Moment(store.state, store.trail.count, changes)
 
 
 def _vacuum(store: Store) -> None:

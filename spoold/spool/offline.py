@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 from spoold.errors import SpoolUnreadableError
 from spoold.record import DamagedEvent, Event
+from spoold.spool.audit import Moment, begin_reading
+from spoold.spool.balance import Audit, AuditPosition
 from spoold.spool.journal import DATABASE_NAME
 from spoold.spool.reader import Reader, connect_reader
 from spoold.spool.rows import State, find_row, load_state
@@ -29,6 +31,7 @@ from spoold.spool.store import classify
 from spoold.spool.values import DeadEvent, LaneState, Replay, Story
 
 _BUSY_SECONDS = 10.0
+_AUDIT_ROWS = 1000
 #: A daemon that starts while its spool is copied spoils the copy; then the log is there and no copy is needed.
 _TRIES = 3
 #: Left free where the copy goes: a full disk would stop the daemon that somebody is about to start.
@@ -90,6 +93,26 @@ class OfflineSpool:
     def replays(self) -> list[Replay]:
         """Those that run and the last hundred that ended, the newest first."""
         return [view_replay(row) for row in reversed(self.state.replays.values())]
+
+    def audit(self) -> Iterator[tuple[float, Audit | None]]:
+        """Recount everything: how far that is, 0 to 1, and at last the outcome.
+
+        Raises:
+            SpoolUnreadableError: It changed since it was opened: a daemon runs.
+            SpoolError: SQLite can't read it.
+        """
+        position: AuditPosition | None = None
+        while True:
+            position, progress, audit = self._reader.audit(position, self._pin, _AUDIT_ROWS)
+            yield progress, audit
+            if audit is not None:
+                return
+
+    def _pin(self, connection: sqlite3.Connection) -> Moment:
+        begin_reading(connection)
+        if load_state(connection) != self.state:
+            raise SpoolUnreadableError("it changes while it is counted: a daemon writes it, ask that one (--socket)")
+        return Moment(self.state, 0, ())
 
     def find(self, event_id: bytes) -> Story | None:
         """An event by id, with what became of it. Raises as ``received_at_ms`` does."""

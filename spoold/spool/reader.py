@@ -41,13 +41,6 @@ def connect_reader(file: Path) -> sqlite3.Connection:
     )
 
 
-def begin_reading(connection: sqlite3.Connection) -> None:
-    """From here on the connection sees this moment's commit, until its transaction ends."""
-    connection.execute("BEGIN")
-    # Only a first look at the data fixes what is seen.
-    connection.execute(SQL["seq_bounds"]).fetchone()
-
-
 class Reader:
     """Reads the journal. Safe from any thread: each call has a connection to itself, kept for the next one."""
 
@@ -158,18 +151,18 @@ class Reader:
             return dead_with_id(connection, event_id)
 
     def audit(
-        self, position: AuditPosition | None, pin: Callable[[Callable[[], None]], Moment], max_rows: int
+        self, position: AuditPosition | None, pin: Callable[[sqlite3.Connection], Moment], max_rows: int
     ) -> AuditStep:
         """See the seam.
 
         Args:
-            pin: Calls what it is given between two commits, and says what the earlier one made true.
+            pin: Calls ``begin_reading`` between two commits, and says what the earlier one made true.
         """
         with self._connection() as connection:
             # What a fresh connection has to learn first must not take the writer's time.
             connection.execute(SQL["seq_bounds"]).fetchone()
             try:
-                return audit_step(connection, pin(lambda: begin_reading(connection)), position, max_rows)
+                return audit_step(connection, pin(connection), position, max_rows)
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")

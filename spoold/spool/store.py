@@ -14,6 +14,7 @@ from typing import NamedTuple
 from spoold.clock import Entropy
 from spoold.errors import SpoolCorruptError, SpooldError, SpoolFailedError, SpoolFullError
 from spoold.spool.appending import Append, insert
+from spoold.spool.audit import Moment, begin_reading
 from spoold.spool.journal import DATABASE_NAME, JournalQueue
 from spoold.spool.rows import State, load_state
 from spoold.spool.schema import migrate, shipped_migrations
@@ -160,6 +161,22 @@ class Store:
         self.state = State(tx.spool, tx.lanes, tx.replays)
         self.trail.committed(tx.aside)
         return receipts, results
+
+    def pin(self, reader: sqlite3.Connection, trail_count: int | None) -> Moment | sqlite3.Error:
+        """Have ``reader`` see what the last commit made true; belongs between commits.
+
+        Args:
+            trail_count: After how many changes the trail is wanted, if it is.
+
+        Returns:
+            What it sees; a reader's trouble, which is not the writer's end.
+        """
+        try:
+            begin_reading(reader)
+        except sqlite3.Error as exc:
+            return exc
+        changes = None if trail_count is None else self.trail.since(trail_count)
+        return Moment(self.state, self.trail.count, changes)
 
     def checkpoint(self) -> Checkpoint:
         """Copy WAL pages into the database as far as readers and the disk's room allow.

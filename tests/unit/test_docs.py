@@ -115,7 +115,7 @@ def test_the_defaults_that_the_readme_tells_change_nothing_when_they_are_set() -
 
 def test_the_manual_has_each_metric_and_no_other(spool: OpenSpool, clock: FakeClock) -> None:
     metrics = Metrics()
-    metrics.add_gauges(read_gauges(spool.spool, dict, clock))
+    metrics.add_gauges(read_gauges(spool.spool, dict, clock, lambda: None))
     described = {metric.name: metric.type for metric in metrics.registry.collect()}
     there = {f"{name}_total" if kind == "counter" else name for name, kind in described.items()}
 

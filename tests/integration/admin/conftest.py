@@ -15,6 +15,7 @@ from spoold.admin.server import AdminServer
 from spoold.admin.servicer import AdminServicer
 from spoold.api.spoold.admin.v1 import admin_pb2_grpc
 from spoold.clock import Clock
+from spoold.spool.balance import Audit
 from tests.support.clock import FakeClock
 from tests.support.spools import OpenSpool, running_spool
 
@@ -41,6 +42,7 @@ class Desk:
     clock: Clock
     started_at: float
     condition: str = "healthy"
+    audit: Audit | None = None
     address: str = "127.0.0.1:50054"
     lanes: dict[str, LaneSight] = field(default_factory=dict)
     config: list[tuple[str, object, str]] = field(default_factory=list)
@@ -53,6 +55,7 @@ class Desk:
             lanes=self._see_lanes,
             describe=lambda: self.config,
             condition=lambda: self.condition,
+            audit=lambda: self.audit,
             clock=self.clock,
             address=lambda: self.address,
             started_at=self.started_at,

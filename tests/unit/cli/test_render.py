@@ -127,3 +127,19 @@ def test_a_key_stays_whole_on_a_narrow_screen() -> None:
     lines = shown(config_view([value]))
     assert any(line.startswith("providers.mixpanel.api_key_file ") for line in lines)
     assert "".join(line[31:].split()[0] for line in lines[1:] if len(line) > 31).count("x") == 90
+
+
+def test_what_does_not_balance_is_told_in_the_status() -> None:
+    spool = admin_pb2.SpoolStatus(
+        imbalances=[
+            admin_pb2.Imbalance(lane="mixpanel", term="dead", counter=3, counted=1, place="set-aside"),
+            admin_pb2.Imbalance(term="dead_bytes", counter=300, counted=100, place="set-aside"),
+        ]
+    )
+
+    fields = json.loads(json.dumps(status_fields(status(spool=spool))))["spool"]
+
+    sentence = "lane mixpanel: dead is 3 by its counter, and 1 by what is in the set-aside"
+    assert (fields["ledger_imbalance"], fields["imbalances"][0]) == (2, sentence)
+    assert f"{sentence}; see spoolctl audit" in shown(status_view(status(spool=spool)), 200)
+    assert status_fields(status())["spool"]["imbalances"] == []  # type: ignore[index]

@@ -23,9 +23,8 @@ STEPS = 1_500
 class Storm:
     """What happens to a spool between two pages, by a seed."""
 
-    def __init__(self, opened: OpenSpool, clock: FakeClock, seed: int) -> None:
+    def __init__(self, opened: OpenSpool, seed: int) -> None:
         self.opened = opened
-        self.clock = clock
         self.rng = random.Random(seed)
         self.acts: list[Callable[[], None]] = [
             *[self.append] * 3, *[self.settle] * 6, *[self.trim] * 3, *[self.attend] * 2, self.reopen, self.replay,
@@ -40,7 +39,6 @@ class Storm:
 
     def append(self) -> None:
         self.opened.append(make_drafts(self.rng.randrange(1, 7)))
-        self.clock.advance(1)
 
     def settle(self) -> None:
         name = self.lane()
@@ -91,7 +89,7 @@ class Storm:
 
 def ride_out(opened: OpenSpool, clock: FakeClock, seed: int) -> list[Audit]:
     """One storm; returns the audits that came to their ends in it."""
-    storm, audits, position = Storm(opened, clock, seed), list[Audit](), None
+    storm, audits, position = Storm(opened, seed), list[Audit](), None
     for name in LANES:
         opened.spool.open_lane(name, "mixpanel", "latest")
     opened.append(make_drafts(30))
@@ -100,6 +98,7 @@ def ride_out(opened: OpenSpool, clock: FakeClock, seed: int) -> list[Audit]:
         position = page(opened, position, max_rows, audits)
         for _ in range(storm.rng.choice([0, 0, 1, 3])):
             storm.act()
+            clock.advance(0.25)
     return audits
 
 

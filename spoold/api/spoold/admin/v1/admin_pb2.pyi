@@ -37,7 +37,7 @@ class DaemonStatus(_message.Message):
     def __init__(self, state: _Optional[str] = ..., version: _Optional[str] = ..., pid: _Optional[int] = ..., uptime_seconds: _Optional[float] = ..., address: _Optional[str] = ..., test_mode: _Optional[bool] = ...) -> None: ...
 
 class SpoolStatus(_message.Message):
-    __slots__ = ("accepted", "pending", "retained", "bytes", "max_bytes", "oldest_pending_seconds", "duplicates", "disk_free_bytes", "wal_bytes", "dead_bytes", "damaged", "refusing")
+    __slots__ = ("accepted", "pending", "retained", "bytes", "max_bytes", "oldest_pending_seconds", "duplicates", "disk_free_bytes", "wal_bytes", "dead_bytes", "damaged", "refusing", "imbalances")
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
     RETAINED_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +50,7 @@ class SpoolStatus(_message.Message):
     DEAD_BYTES_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_FIELD_NUMBER: _ClassVar[int]
     REFUSING_FIELD_NUMBER: _ClassVar[int]
+    IMBALANCES_FIELD_NUMBER: _ClassVar[int]
     accepted: int
     pending: int
     retained: int
@@ -62,7 +63,8 @@ class SpoolStatus(_message.Message):
     dead_bytes: int
     damaged: int
     refusing: str
-    def __init__(self, accepted: _Optional[int] = ..., pending: _Optional[int] = ..., retained: _Optional[int] = ..., bytes: _Optional[int] = ..., max_bytes: _Optional[int] = ..., oldest_pending_seconds: _Optional[float] = ..., duplicates: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., wal_bytes: _Optional[int] = ..., dead_bytes: _Optional[int] = ..., damaged: _Optional[int] = ..., refusing: _Optional[str] = ...) -> None: ...
+    imbalances: _containers.RepeatedCompositeFieldContainer[Imbalance]
+    def __init__(self, accepted: _Optional[int] = ..., pending: _Optional[int] = ..., retained: _Optional[int] = ..., bytes: _Optional[int] = ..., max_bytes: _Optional[int] = ..., oldest_pending_seconds: _Optional[float] = ..., duplicates: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., wal_bytes: _Optional[int] = ..., dead_bytes: _Optional[int] = ..., damaged: _Optional[int] = ..., refusing: _Optional[str] = ..., imbalances: _Optional[_Iterable[_Union[Imbalance, _Mapping]]] = ...) -> None: ...
 
 class LaneStatus(_message.Message):
     __slots__ = ("name", "kind", "state", "accepted", "pending", "delivered", "dead", "filtered", "purged", "failures", "next_attempt_seconds", "last_error", "oldest_pending_seconds", "deferred")
@@ -95,6 +97,20 @@ class LaneStatus(_message.Message):
     oldest_pending_seconds: float
     deferred: int
     def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[str] = ..., accepted: _Optional[int] = ..., pending: _Optional[int] = ..., delivered: _Optional[int] = ..., dead: _Optional[int] = ..., filtered: _Optional[int] = ..., purged: _Optional[int] = ..., failures: _Optional[int] = ..., next_attempt_seconds: _Optional[float] = ..., last_error: _Optional[str] = ..., oldest_pending_seconds: _Optional[float] = ..., deferred: _Optional[int] = ...) -> None: ...
+
+class Imbalance(_message.Message):
+    __slots__ = ("lane", "term", "counter", "counted", "place")
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    COUNTER_FIELD_NUMBER: _ClassVar[int]
+    COUNTED_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    lane: str
+    term: str
+    counter: int
+    counted: int
+    place: str
+    def __init__(self, lane: _Optional[str] = ..., term: _Optional[str] = ..., counter: _Optional[int] = ..., counted: _Optional[int] = ..., place: _Optional[str] = ...) -> None: ...
 
 class GetConfigRequest(_message.Message):
     __slots__ = ()
@@ -239,3 +255,37 @@ class CancelReplayRequest(_message.Message):
     ID_FIELD_NUMBER: _ClassVar[int]
     id: int
     def __init__(self, id: _Optional[int] = ...) -> None: ...
+
+class AuditRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AuditReply(_message.Message):
+    __slots__ = ("progress", "is_end", "lanes", "imbalances")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    IS_END_FIELD_NUMBER: _ClassVar[int]
+    LANES_FIELD_NUMBER: _ClassVar[int]
+    IMBALANCES_FIELD_NUMBER: _ClassVar[int]
+    progress: float
+    is_end: bool
+    lanes: _containers.RepeatedCompositeFieldContainer[AuditedLane]
+    imbalances: _containers.RepeatedCompositeFieldContainer[Imbalance]
+    def __init__(self, progress: _Optional[float] = ..., is_end: _Optional[bool] = ..., lanes: _Optional[_Iterable[_Union[AuditedLane, _Mapping]]] = ..., imbalances: _Optional[_Iterable[_Union[Imbalance, _Mapping]]] = ...) -> None: ...
+
+class AuditedLane(_message.Message):
+    __slots__ = ("name", "accepted", "delivered", "dead", "filtered", "purged", "pending")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_FIELD_NUMBER: _ClassVar[int]
+    DEAD_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
+    PURGED_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    accepted: int
+    delivered: int
+    dead: int
+    filtered: int
+    purged: int
+    pending: int
+    def __init__(self, name: _Optional[str] = ..., accepted: _Optional[int] = ..., delivered: _Optional[int] = ..., dead: _Optional[int] = ..., filtered: _Optional[int] = ..., purged: _Optional[int] = ..., pending: _Optional[int] = ...) -> None: ...

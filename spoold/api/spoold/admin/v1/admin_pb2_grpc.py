@@ -79,6 +79,11 @@ class AdminServiceStub:
                 request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.CancelReplayRequest.SerializeToString,
                 response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Replay.FromString,
                 _registered_method=True)
+        self.Audit = channel.unary_stream(
+                '/spoold.admin.v1.AdminService/Audit',
+                request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.AuditRequest.SerializeToString,
+                response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.AuditReply.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -143,6 +148,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Audit(self, request, context):
+        """Recounts everything; the last message has is_end and the outcome.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -190,6 +202,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.CancelReplay,
                     request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.CancelReplayRequest.FromString,
                     response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Replay.SerializeToString,
+            ),
+            'Audit': grpc.unary_stream_rpc_method_handler(
+                    servicer.Audit,
+                    request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.AuditRequest.FromString,
+                    response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.AuditReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -435,6 +452,33 @@ class AdminService:
             '/spoold.admin.v1.AdminService/CancelReplay',
             spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.CancelReplayRequest.SerializeToString,
             spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Replay.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Audit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/spoold.admin.v1.AdminService/Audit',
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.AuditRequest.SerializeToString,
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.AuditReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,120 @@
+"""An audit asked of the daemon, and of a spool whose daemon is down: they say the same."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spoolctl.client import Admin, Target
+
+from spoold.api.spoold.admin.v1 import admin_pb2
+from spoold.errors import SpoolUnreadableError
+from spoold.spool.balance import Audit, Imbalance
+from spoold.spool.offline import open_offline
+from tests.integration.admin.conftest import Desk
+from tests.support.clock import FakeClock
+from tests.support.events import make_drafts
+from tests.support.spools import open_spool
+from tests.unit.spool.replaying import fill
+
+_SPOOLCTL = str(Path(sys.executable).with_name("spoolctl"))
+WELL = {
+    "name": "l", "accepted": 7, "delivered": 1, "dead": 1, "filtered": 1, "purged": 1, "pending": 3, "balance": 0,
+}  # fmt: skip
+
+
+def ask(socket: Path, spool: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [_SPOOLCTL, "--socket", str(socket), "--spool", str(spool), "audit", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in run.stderr
+    return run
+
+
+def told(run: "subprocess.CompletedProcess[str]") -> Any:
+    return json.loads(run.stdout)
+
+
+@pytest.fixture
+def at_rest(state_dir: Path, clock: FakeClock) -> Path:
+    """A spool with a lane that knows every fate; nobody has it open."""
+    with open_spool(state_dir, clock=clock) as opened:
+        fill(opened, clock)
+    return state_dir
+
+
+def test_a_spool_whose_daemon_is_down_is_audited(at_rest: Path, tmp_path: Path) -> None:
+    run = ask(tmp_path / "no.sock", at_rest, "--json")
+
+    assert run.returncode == 0, run.stderr
+    assert "spoold is not running" in run.stderr
+    assert told(run) == {"ok": True, "lanes": [WELL]}
+    assert ask(tmp_path / "no.sock", at_rest).stdout.split()[-8:] == ["l", "7", "1", "1", "1", "1", "3", "0"]
+
+
+def test_what_does_not_balance_is_named_with_what_to_do(at_rest: Path, tmp_path: Path) -> None:
+    connection = sqlite3.connect(at_rest / "spool.db")
+    connection.execute("DELETE FROM set_aside WHERE kind = 'dead'")
+    connection.commit()
+    connection.close()
+
+    run = ask(tmp_path / "no.sock", at_rest, "--json")
+
+    assert run.returncode == 1
+    assert told(run) == {"ok": False, "lanes": [WELL | {"dead": 0, "balance": 1}]}
+    assert "error: lane l: dead is 1 by its counter, and 0 by what is in the set-aside" in run.stderr
+    assert "try: copy the spool's directory" in run.stderr
+
+
+def test_one_lane_can_be_asked_for(at_rest: Path, tmp_path: Path) -> None:
+    with open_spool(at_rest) as opened:
+        opened.spool.open_lane("other", "mixpanel", "latest")
+    connection = sqlite3.connect(at_rest / "spool.db")
+    connection.execute("UPDATE lane SET purged = 5 WHERE name = 'other'")
+    connection.commit()
+    connection.close()
+    socket = tmp_path / "no.sock"
+
+    assert told(ask(socket, at_rest, "--json", "--lane", "l")) == {"ok": True, "lanes": [WELL]}
+    assert ask(socket, at_rest, "--lane", "other").returncode == 1
+    unknown = ask(socket, at_rest, "--lane", "nope")
+    assert (unknown.returncode, "'nope'" in unknown.stderr) == (4, True)
+    assert ask(socket, at_rest, "--lane", "").returncode == 2
+
+
+def test_the_daemon_and_its_spool_at_rest_say_the_same(desk: Desk, state_dir: Path) -> None:
+    desk.opened.spool.append(make_drafts(2_500)).result(timeout=20)
+    desk.opened.settle(desk.opened.spool.claim("mixpanel"), 1_700, dead=range(1, 1_201), delivered=500)
+    progress = [done for done, _ in Admin(desk.path, desk.stub).audit()]
+    online = ask(desk.path, state_dir, "--json")
+    desk.opened.commit()
+
+    offline = ask(desk.path.with_name("no.sock"), state_dir, "--json")
+
+    assert (online.returncode, offline.returncode) == (0, 0), (online.stderr, offline.stderr)
+    assert online.stdout == offline.stdout
+    assert told(online)["lanes"][0]["dead"] == 1200
+    assert progress == sorted(progress)
+    assert (len(progress), progress[-1]) == (6, 1)
+
+
+def test_the_status_says_what_the_last_audit_found(desk: Desk) -> None:
+    with Target(desk.path, Path("/nowhere")).admin() as admin:
+        assert not admin.status().spool.imbalances
+        desk.audit = Audit((), (Imbalance("mixpanel", "dead", 3, 1, "ledger"),))
+
+        (found,) = admin.status().spool.imbalances
+
+    assert found == admin_pb2.Imbalance(lane="mixpanel", term="dead", counter=3, counted=1, place="ledger")
+
+
+def test_a_spool_that_is_written_meanwhile_is_for_its_daemon_to_audit(desk: Desk, state_dir: Path) -> None:
+    with open_offline(state_dir) as offline:
+        audit = offline.audit()
+        next(audit)
+        desk.opened.spool.append(make_drafts(1)).result(timeout=20)
+
+        with pytest.raises(SpoolUnreadableError, match="a daemon writes it"):
+            list(audit)
