@@ -18,6 +18,7 @@ from typing import Protocol
 
 from spoold.record import DamagedEvent, Draft, Event
 from spoold.spool.balance import AuditPosition, AuditStep
+from spoold.spool.salvaged import Salvage
 from spoold.spool.values import (
     Command,
     DeadEvent,
@@ -207,6 +208,10 @@ class Desk(Protocol):
             position: Where an earlier step ended, in this process; None to begin.
             max_rows: Of a page; at most 1 000.
         """
+        ...
+
+    def begin_salvage(self, salvage: Salvage) -> Salvage:
+        """Have brought over what is left of a damaged spool; one that was begun before stays as it is."""
         ...
 
     def close(self) -> None:

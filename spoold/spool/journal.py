@@ -9,6 +9,8 @@ from pathlib import Path
 
 from persistqueue import SQLiteQueue
 
+from spoold.spool.schema import check_is_spool
+
 DATABASE_NAME = "spool.db"
 _BUSY_SECONDS = 10.0
 
@@ -69,6 +71,8 @@ def connect_writer(file: Path, durability: str) -> sqlite3.Connection:
         "mmap_size": ("0", 0),
     }
     try:
+        # Before the pragmas, which would change it.
+        check_is_spool(connection, str(file))
         for name, (value, _) in wanted.items():
             connection.execute(f"PRAGMA {name}={value}").fetchall()
         for name, (_, expected) in wanted.items():

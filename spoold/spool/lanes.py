@@ -28,6 +28,10 @@ def open_lane(tx: Transaction, name: str, kind: str, start: Start) -> LaneState:
         missed = Gap(lane.closed_seq, spool.last_seq, spool.accepted - lane.opened_at, spool.accepted)
         gaps = lane.gaps
         if missed.upto > missed.after:
+            if gaps and gaps[-1].upto == missed.after and gaps[-1].opened_at == lane.opened_at:
+                # Nothing was accepted between the two: one gap, however often the lane was closed in it.
+                missed = Gap(gaps[-1].after, missed.upto, gaps[-1].events + missed.events, missed.opened_at)
+                gaps = gaps[:-1]
             gaps = (*gaps, missed)
             tx.connection.execute(SQL["save_gap"], (name, *missed))
         lane = replace(lane, kind=kind, is_closed=0, opened_at=spool.accepted, gaps=gaps)

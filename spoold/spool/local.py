@@ -8,9 +8,8 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 from spoold.clock import Clock, Entropy
 from spoold.errors import SpoolClosedError, SpoolCorruptError, SpoolError, SpoolFailedError, SpoolFullError
@@ -26,6 +25,8 @@ from spoold.spool.reader import Reader
 from spoold.spool.replays import cancel_replay, find_replay, start_replay
 from spoold.spool.retention import trim
 from spoold.spool.rows import RUNNING, State, find_row
+from spoold.spool.salvage import begin_salvage
+from spoold.spool.salvaged import Salvage
 from spoold.spool.selecting import view_replay
 from spoold.spool.space import Space, SpaceLimits
 from spoold.spool.store import Store
@@ -47,6 +48,7 @@ from spoold.spool.values import (
     Start,
     Story,
 )
+from spoold.spool.waiting import NEVER, Signal, Wait
 
 #: What may wait for one commit; a disk that hangs must not become a memory that grows.
 MAX_WAITING_BYTES = 64 * 1024 * 1024
@@ -54,26 +56,7 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 _KEEP_FREE_BYTES = 4 * 1024 * 1024
 _VACUUM_BYTES = 4 * 1024 * 1024
 
-_NEVER = 2**63
 _T = TypeVar("_T")
-
-
-class Signal(Protocol):
-    """Something a thread waits on: a ``threading.Event`` that is cleared by the wait it ends."""
-
-    def set(self) -> None:
-        """End the current or the next wait."""
-        ...
-
-    def wait(self, timeout_seconds: float | None) -> bool:
-        """Return True when it was set, False at the timeout."""
-        ...
-
-
-@dataclass(slots=True)
-class _Wait:
-    signal: Signal
-    min_pending: int = _NEVER
 
 
 class LocalSpool:
@@ -92,6 +75,7 @@ class LocalSpool:
         lock: AbstractContextManager[object],
         make_signal: Callable[[], Signal],
         drive: Callable[[], None] | None = None,
+        on_damage: Callable[[SpoolCorruptError], None] | None = None,
     ) -> None:
         """Put the seam on an open store.
 
@@ -99,6 +83,8 @@ class LocalSpool:
             lock: Held while ids are made and an append is queued, so that ids have journal order.
             make_signal: For ``wait``.
             drive: Commits what was handed over, where no writer thread does (simulation); called before each wait.
+            on_damage: Called by whoever reads and is told by SQLite that the file is damaged: the process must end.
+                The writer's step raises it.
         """
         self._store = store
         self._space = space
@@ -109,8 +95,9 @@ class LocalSpool:
         self._make_signal = make_signal
         self._drive = drive
         self._ids = IdMaker(clock, entropy, tag=store.state.spool.id_tag, last_ms=store.state.spool.last_id_ms)
-        self._reader = Reader(directory / DATABASE_NAME)
-        self._waits: dict[str, _Wait] = {name: _Wait(make_signal()) for name in store.state.lanes}
+        self._on_damage = on_damage
+        self._reader = Reader(directory / DATABASE_NAME, self._note_damage)
+        self._waits: dict[str, Wait] = {name: Wait(make_signal()) for name in store.state.lanes}
         self._is_closed = False
         self.commits = GroupCommit(store, clock, self, checkpoint_bytes=space.limits.checkpoint_bytes)
 
@@ -155,7 +142,7 @@ class LocalSpool:
     def open_lane(self, name: str, kind: str, start: Start) -> LaneState:
         """See the seam."""
         if name not in self._waits:
-            self._waits = {**self._waits, name: _Wait(self._make_signal())}
+            self._waits = {**self._waits, name: Wait(self._make_signal())}
         return self._write(lambda tx: lanes.open_lane(tx, name, kind, start))
 
     def close_lane(self, name: str) -> LaneState:
@@ -230,7 +217,7 @@ class LocalSpool:
         state = self._store.state
         if find_row(state.lanes, lane).ahead(state.spool) < min_pending:
             wait.signal.wait(timeout_seconds)
-        wait.min_pending = _NEVER
+        wait.min_pending = NEVER
 
     def nudge(self, lane: str) -> None:
         """See the seam."""
@@ -284,6 +271,7 @@ class LocalSpool:
             oldest_pending_at_ms=self._oldest_pending_at_ms(state) if pending else None,
             refusing=None if refusal is None else refusal.reason,
             damaged=state.spool.damaged,
+            salvages=tuple(self._reader.salvages()),
         )
 
     def audit(self, position: AuditPosition | None, *, max_rows: int) -> AuditStep:
@@ -298,6 +286,21 @@ class LocalSpool:
             return cast("Moment", pinned)
 
         return self._reader.audit(position, pin, max_rows)
+
+    def salvages(self) -> list[Salvage]:
+        """See ``salvage.Spool``."""
+        return self._reader.salvages()
+
+    def begin_salvage(self, salvage: Salvage) -> Salvage:
+        """See the seam."""
+        return self._write(lambda tx: begin_salvage(tx, salvage))
+
+    def restore(self, work: Callable[[Transaction], Salvage], size: int) -> Salvage:
+        """A step of a salvage; see ``salvage.Spool``."""
+        refusal = self._space.refusal(self._store.used_bytes(), size)
+        if refusal is not None:
+            raise refusal
+        return self._write(work)
 
     def trim(self, max_events: int) -> int:
         """See the seam."""
@@ -338,12 +341,17 @@ class LocalSpool:
         """Wake the lanes whose threshold was crossed (writer's thread)."""
         self._observer.committed(state, seconds=seconds, events=events)
         for lane, wait in self._waits.items():
-            if wait.min_pending != _NEVER and state.lanes[lane].ahead(state.spool) >= wait.min_pending:
+            if wait.min_pending != NEVER and state.lanes[lane].ahead(state.spool) >= wait.min_pending:
                 wait.signal.set()
 
     def checkpointed(self, seconds: float) -> None:
         """Pass it on (writer's thread)."""
         self._observer.checkpointed(seconds)
+
+    def _note_damage(self, error: SpoolCorruptError) -> None:
+        self._store.is_damaged = True
+        if self._on_damage is not None:
+            self._on_damage(error)
 
     def _oldest_pending_at_ms(self, state: State) -> int | None:
         times = [self.oldest_pending_at_ms(name) for name in state.lanes]

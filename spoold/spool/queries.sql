@@ -5,7 +5,7 @@ SELECT accepted, duplicates, trimmed, last_seq, last_id_ms, id_tag, damaged, dea
 
 -- name: create_spool
 INSERT INTO spool (id, accepted, duplicates, trimmed, last_seq, last_id_ms, id_tag, damaged, dead_bytes)
-VALUES (1, 0, 0, 0, 0, 0, ?, 0, 0);
+VALUES (1, 0, 0, 0, ?, ?, ?, 0, 0);
 
 -- name: save_spool
 UPDATE spool SET accepted = ?, duplicates = ?, trimmed = ?, last_seq = ?, last_id_ms = ?, id_tag = ?, damaged = ?,
@@ -28,7 +28,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
 SELECT lane, after, upto, events, opened_at FROM lane_gap ORDER BY lane, after;
 
 -- name: save_gap
-INSERT INTO lane_gap (lane, after, upto, events, opened_at) VALUES (?, ?, ?, ?, ?);
+INSERT OR REPLACE INTO lane_gap (lane, after, upto, events, opened_at) VALUES (?, ?, ?, ?, ?);
 
 -- name: delete_gaps
 -- Gaps that a lane has left behind and whose events are forgotten.
@@ -192,3 +192,17 @@ SELECT lane, kind, count(*), max(seq), sum(size) FROM (
 
 -- name: audit_journal
 SELECT count(*), max(_id) FROM (SELECT _id FROM queue_journal WHERE _id > ? AND _id <= ? ORDER BY _id LIMIT ?);
+
+-- name: load_salvages
+SELECT source, reason, found_at_ms, bytes, state, position, pieces, recovered, known, settled, dead, damaged, lost, holes,
+    finished_at_ms
+FROM salvage ORDER BY found_at_ms, source;
+
+-- name: save_salvage
+INSERT OR REPLACE INTO salvage (source, reason, found_at_ms, bytes, state, position, pieces, recovered, known, settled, dead,
+    damaged, lost, holes, finished_at_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: restore_dead
+INSERT INTO set_aside (lane, seq, kind, record, reason, status, attempts, set_aside_at_ms, not_before_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0);

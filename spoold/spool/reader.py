@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 
+from spoold.errors import SpoolCorruptError
 from spoold.record import DamagedEvent, Event, read_record
 from spoold.spool.audit import Moment, audit_step
 from spoold.spool.balance import AuditPosition, AuditStep
 from spoold.spool.lookup import find_seq
 from spoold.spool.rows import LaneRow, ReplayRow, State, find_row, pending_events
+from spoold.spool.salvaged import Salvage
 from spoold.spool.selecting import (
     Scope,
     Search,
@@ -41,11 +43,21 @@ def connect_reader(file: Path) -> sqlite3.Connection:
     )
 
 
+def _do_nothing(_error: SpoolCorruptError) -> None:
+    pass
+
+
 class Reader:
     """Reads the journal. Safe from any thread: each call has a connection to itself, kept for the next one."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, on_damage: Callable[[SpoolCorruptError], None] = _do_nothing) -> None:
+        """Prepare; connections are opened as they are needed.
+
+        Args:
+            on_damage: Called when SQLite calls the file damaged, before that is raised.
+        """
         self._file = file
+        self._on_damage = on_damage
         self._idle: deque[sqlite3.Connection] = deque()
 
     @contextmanager
@@ -58,7 +70,10 @@ class Reader:
             yield connection
         except sqlite3.Error as exc:
             # Nothing of SQLite passes the seam; and damage must be known as such.
-            raise classify(exc) from exc
+            error = classify(exc)
+            if isinstance(error, SpoolCorruptError):
+                self._on_damage(error)
+            raise error from exc
         finally:
             self._idle.append(connection)
 
@@ -166,6 +181,11 @@ class Reader:
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+
+    def salvages(self) -> list[Salvage]:
+        """What was brought over from damaged spools, or is being, the oldest first."""
+        with self._connection() as connection:
+            return [Salvage(*row) for row in connection.execute(SQL["load_salvages"])]
 
     def close(self) -> None:
         """Close what is idle; nothing may be reading."""

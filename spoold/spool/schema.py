@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from importlib import resources
 
-from spoold.errors import SpoolVersionError
+from spoold.errors import SpoolUnreadableError, SpoolVersionError
 
 _CREATE = "CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL, min_reader INTEGER NOT NULL)"
 #: The oldest format that reads what each migration leaves behind; a migration not listed here keeps the last one.
@@ -58,6 +58,21 @@ def migrate(
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def check_is_spool(connection: sqlite3.Connection, file: str) -> None:
+    """Raise SpoolUnreadableError when the database is another program's; changes nothing."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()}
+    if tables <= {"queue_journal", "sqlite_sequence"}:
+        # A spool whose first start was cut short; what persist-queue itself has put into its table is not ours.
+        is_ours = not tables or connection.execute("SELECT 1 FROM queue_journal LIMIT 1").fetchone() is None
+    else:
+        is_ours = any(row[1] == "min_reader" for row in connection.execute("PRAGMA table_info(schema)").fetchall())
+    if not is_ours:
+        raise SpoolUnreadableError(
+            f"{file} is another program's database (its tables: {', '.join(sorted(tables))}): "
+            "move it elsewhere, or name another directory for the spool (spool.url, SPOOL_URL)"
+        )
 
 
 def check_readable(connection: sqlite3.Connection) -> None:

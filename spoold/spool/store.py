@@ -6,7 +6,7 @@ Synchronous and without threads: the writer thread feeds it in production, a see
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,10 @@ from spoold.errors import SpoolCorruptError, SpooldError, SpoolFailedError, Spoo
 from spoold.spool.appending import Append, insert
 from spoold.spool.audit import Moment, begin_reading
 from spoold.spool.journal import DATABASE_NAME, JournalQueue
+from spoold.spool.leftover import check_log, kept_log, leftover_log
+from spoold.spool.quarantine import find_beginning
 from spoold.spool.rows import State, load_state
+from spoold.spool.salvaged import Salvage
 from spoold.spool.schema import migrate, shipped_migrations
 from spoold.spool.space import Space
 from spoold.spool.statements import SQL
@@ -80,37 +83,40 @@ class Store:
         self._commit = commit
         self._file = directory / DATABASE_NAME
         self._shm_fd: int | None = None
-        self._queue = self._open(directory, durability)
-        self.connection = self._queue.connection
-        try:
-            migrate(self.connection, shipped_migrations())
-            if self.connection.execute(SQL["load_spool"]).fetchone() is None:
-                self.connection.execute(SQL["create_spool"], (entropy.random_bytes(_TAG_BYTES),))
-            self.state: State = load_state(self.connection)
-            self.trail = Trail(self.connection.execute(SQL["last_ledger_id"]).fetchone()[0])
-        except sqlite3.Error as exc:
-            self.close()
-            raise classify(exc) from exc
-        except SpooldError:
-            self.close()
-            raise
-
-    def _open(self, directory: Path, durability: str) -> JournalQueue:
+        #: SQLite called the file damaged: it is closed as it lies, for quarantine.
+        self.is_damaged = False
         try:
             rewrite(self._side_file("-wal"))
         except OSError as exc:
             raise SpoolFailedError(f"the spool's log can't be made durable: {exc.strerror}") from exc
         try:
-            return JournalQueue(directory, durability)
-        except sqlite3.Error as exc:
-            error = classify(exc)
-            # A full disk with a leftover WAL can't even be opened: that is what the reserve is for.
-            if isinstance(error, SpoolCorruptError) or not self._space.give_up_reserve():
-                raise error from exc
-        try:
-            return JournalQueue(directory, durability)
+            # A spool that turns out to be damaged is left as it lies.
+            with leftover_log(self._file) as leftover:
+                if leftover is not None:
+                    frames = self.measure_wal() // _FRAME_BYTES
+                    check_log(self._file, frames, leftover, is_synced=durability == "fsync")
+                self._open(directory, durability, entropy)
         except sqlite3.Error as exc:
             raise classify(exc) from exc
+
+    def _open(self, directory: Path, durability: str, entropy: Entropy) -> None:
+        try:
+            self._queue = JournalQueue(directory, durability)
+        except sqlite3.Error as exc:
+            # A full disk with a leftover WAL can't even be opened: that is what the reserve is for.
+            if isinstance(classify(exc), SpoolCorruptError) or not self._space.give_up_reserve():
+                raise
+            self._queue = JournalQueue(directory, durability)
+        self.connection = self._queue.connection
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            migrate(self.connection, shipped_migrations())
+            if self.connection.execute(SQL["load_spool"]).fetchone() is None:
+                beginning = find_beginning(directory)
+                self.connection.execute(SQL["create_spool"], (*beginning, entropy.random_bytes(_TAG_BYTES)))
+            self.state: State = load_state(self.connection)
+            self.trail = Trail(self.connection.execute(SQL["last_ledger_id"]).fetchone()[0])
+            undo.pop_all()
 
     def apply(self, appends: Sequence[Append], writes: Sequence[Write]) -> Results:
         """Make everything true in one commit, or nothing.
@@ -156,7 +162,7 @@ class Store:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
             if isinstance(exc, sqlite3.Error):
-                raise classify(exc) from exc
+                raise self._classified(exc) from exc
             raise
         self.state = State(tx.spool, tx.lanes, tx.replays)
         self.trail.committed(tx.aside)
@@ -187,7 +193,7 @@ class Store:
             _busy, frames, done = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self._space.free_list_bytes = self._pragma("freelist_count") * _PAGE_BYTES
         except sqlite3.Error as exc:
-            error = classify(exc)
+            error = self._classified(exc)
             if not isinstance(error, SpoolFullError):
                 raise error from exc
             # The database can't grow. The log still has it all, so settles go on; appends wait for room.
@@ -206,7 +212,7 @@ class Store:
                 self.connection.executescript(f"PRAGMA incremental_vacuum({pages})")
             self._space.free_list_bytes = self._pragma("freelist_count") * _PAGE_BYTES
         except sqlite3.Error as exc:
-            error = classify(exc)
+            error = self._classified(exc)
             if not isinstance(error, SpoolFullError):
                 raise error from exc
 
@@ -241,11 +247,21 @@ class Store:
         return self.file_bytes() - self._space.free_list_bytes
 
     def close(self) -> None:
-        """Checkpoint and close. Idempotent."""
+        """Checkpoint and close; a damaged spool without the checkpoint. Idempotent."""
         if self._shm_fd is not None:
             os.close(self._shm_fd)
             self._shm_fd = None
-        self._queue.close()
+        with kept_log(self._file) if self.is_damaged else nullcontext():
+            self._queue.close()
+
+    def salvages(self) -> list[Salvage]:
+        """What was ever brought over from damaged spools, or is being, the oldest first."""
+        return [Salvage(*row) for row in self.connection.execute(SQL["load_salvages"])]
+
+    def _classified(self, error: sqlite3.Error) -> SpooldError:
+        found = classify(error)
+        self.is_damaged = self.is_damaged or isinstance(found, SpoolCorruptError)
+        return found
 
     def _pragma(self, name: str) -> int:
         return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])

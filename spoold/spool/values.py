@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from spoold.record import DamagedEvent, Event
+from spoold.spool.salvaged import Salvage
 
 Start = Literal["latest", "earliest"]
 Command = Literal["pause", "resume", "flush", "accept_dead"]
@@ -331,6 +332,7 @@ class SpoolStats:
         oldest_pending_at_ms: When the oldest pending event was received, or None.
         refusing: Why appends are refused at this moment (a ``SpoolFullError.reason``), or None.
         damaged: Records found damaged so far.
+        salvages: What was brought over from damaged spools, or is being, the oldest first.
     """
 
     accepted: int
@@ -345,6 +347,12 @@ class SpoolStats:
     oldest_pending_at_ms: int | None
     refusing: str | None
     damaged: int
+    salvages: tuple[Salvage, ...] = ()
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether damage was found that took something, or may have."""
+        return self.damaged > 0 or any(one.is_running or one.lost for one in self.salvages)
 
 
 class LaneStory(NamedTuple):

@@ -34,7 +34,7 @@ def test_the_writer_connection_has_the_pragmas_that_it_needs(
 def test_a_pragma_that_does_not_take_is_refused(state_dir: Path) -> None:
     with sqlite3.connect(state_dir / "spool.db") as connection:
         # A file made without auto_vacuum keeps it off, whatever is asked for later.
-        connection.execute("CREATE TABLE t (a)")
+        connection.execute("CREATE TABLE queue_journal (_id)")
     connection.close()
 
     with pytest.raises(sqlite3.OperationalError, match="auto_vacuum is 0, not 2"):

@@ -87,7 +87,7 @@ def opened(old: Path, clock: FakeClock) -> Iterator[OpenSpool]:
 
 
 def test_everything_is_in_it(opened: OpenSpool) -> None:
-    assert opened.rows("SELECT version, min_reader FROM schema") == [(2, 2)]
+    assert opened.rows("SELECT version, min_reader FROM schema") == [(3, 2)]
     assert terms(opened, "mixpanel") == (9, 2, 1, 0, 0, 8)
     assert terms(opened, "crm") == (8, 1, 0, 0, 0, 6)
     mixpanel, crm = opened.lane("mixpanel"), opened.lane("crm")
