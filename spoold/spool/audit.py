@@ -177,8 +177,8 @@ class _JournalCount:
         if self.begun is None or self.ends:
             return None
         spool, ranks = self.begun.spool, self.ranks
-        retained = ranks[spool.last_seq] - spool.trimmed
-        found = _compare("", "retained", spool.accepted - spool.trimmed, retained, "journal")
+        stored = ranks[spool.last_seq] - spool.trimmed
+        found = _compare("", "stored", spool.accepted - spool.trimmed, stored, "journal")
         for name, lane in self.begun.lanes.items():
             counted = sum(ranks[upto] - ranks[after] for after, upto in lane.way_ahead(spool))
             found += _compare(name, "ahead", lane.ahead(spool), counted, "journal")

@@ -10,7 +10,7 @@ class Imbalance(NamedTuple):
     Attributes:
         lane: Whose counter; empty for the spool's own.
         term: ``delivered``, ``dead``, ``filtered``, ``purged``, ``deferred`` or ``ahead`` (the two kinds of pending)
-            of a lane; ``retained`` or ``dead_bytes`` of the spool.
+            of a lane; ``stored`` or ``dead_bytes`` of the spool.
         counter: What the counter says.
         counted: What was counted.
         place: Where: ``ledger``, ``set-aside`` or ``journal``.

@@ -61,18 +61,18 @@ FALSE: dict[str, tuple[str, set[tuple[str, str, str]]]] = {
     ),
     "an event that is gone": (
         "DELETE FROM queue_journal WHERE _id = 10",
-        {(LANE, "ahead", "journal"), ("", "retained", "journal")},
+        {(LANE, "ahead", "journal"), ("", "stored", "journal")},
     ),
-    "a settled event that is gone": ("DELETE FROM queue_journal WHERE _id = 5", {("", "retained", "journal")}),
+    "a settled event that is gone": ("DELETE FROM queue_journal WHERE _id = 5", {("", "stored", "journal")}),
     "the last event": (
         "DELETE FROM queue_journal WHERE _id = 13",
-        {(LANE, "ahead", "journal"), ("", "retained", "journal")},
+        {(LANE, "ahead", "journal"), ("", "stored", "journal")},
     ),
     "accepted by the spool": (
         "UPDATE spool SET accepted = accepted + 1",
-        {(LANE, "ahead", "journal"), ("", "retained", "journal")},
+        {(LANE, "ahead", "journal"), ("", "stored", "journal")},
     ),
-    "trimmed": ("UPDATE spool SET trimmed = trimmed + 1", {("", "retained", "journal")}),
+    "trimmed": ("UPDATE spool SET trimmed = trimmed + 1", {("", "stored", "journal")}),
     "dead bytes": ("UPDATE spool SET dead_bytes = dead_bytes + 1", {("", "dead_bytes", "set-aside")}),
 }
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 
+from spoold.spool.balance import AuditPosition
 from spoold.spool.values import DeadLetter, Selection
 from tests.support.clock import FakeClock
 from tests.support.events import make_draft, make_drafts
@@ -50,6 +51,7 @@ class Backlog:
     opened: OpenSpool = field(init=False)
     aside: range = field(init=False)
     replays: list[int] = field(init=False)
+    audits: dict[int, AuditPosition | None] = field(default_factory=dict)
 
     def few_ids(self) -> tuple[bytes, ...]:
         """Of callers, the first, one in the midst and the last."""
@@ -111,6 +113,30 @@ def read_replay(number: int) -> Callable[[Backlog], object]:
     return lambda b: b.opened.spool.read_replay(b.replays[number], max_events=200)
 
 
+def audit_page(tables: int) -> Callable[[Backlog], object]:
+    """A page of an audit that has that many tables behind it, and half of the next."""
+
+    def read(backlog: Backlog) -> object:
+        if tables not in backlog.audits:
+            backlog.audits[tables] = begin_audit(backlog.opened, tables)
+        return backlog.opened.spool.audit(backlog.audits[tables], max_rows=6)
+
+    return read
+
+
+def begin_audit(opened: OpenSpool, tables: int) -> AuditPosition | None:
+    counts = [opened.rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("ledger", "set_aside", "queue_journal")]
+    position: AuditPosition | None = None
+    for count in counts[:tables]:
+        for _ in range(count // 1000 + 1):
+            position = opened.spool.audit(position, max_rows=1000).position
+    left = counts[tables] // 2
+    while left:
+        position = opened.spool.audit(position, max_rows=min(left, 1000)).position
+        left -= min(left, 1000)
+    return position
+
+
 def settle_damaged(backlog: Backlog) -> None:
     after = backlog.opened.lane("up").cursor
     backlog.opened.settle(backlog.lease, after + 1, dead=[DeadLetter(after + 1, "damaged", None, 0)])
@@ -138,6 +164,10 @@ ACTIONS: dict[str, Callable[[Backlog], object]] = {
     "a page of dead letters": read_replay(0),
     "a page of the journal": read_replay(1),
     "a page of ids": read_replay(2),
+    "an audit begins": lambda b: b.opened.spool.audit(None, max_rows=6),
+    "a page of the ledger": audit_page(0),
+    "a page of what stands aside": audit_page(1),
+    "a page of the journal, counted": audit_page(2),
     "a command": lambda b: b.opened.spool.command("up", "flush"),
     "open a lane": lambda b: b.opened.spool.open_lane("new", "webhook", "earliest"),
 }
