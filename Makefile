@@ -26,7 +26,7 @@ run: $(READY) ## the daemon in test mode, in the foreground
 	@TEST_MODE=true LOG_FORMAT=console HOST=127.0.0.1 SPOOL_URL=sqlite://$(CURDIR)/build/run ADMIN_SOCKET=$(CURDIR)/build/run/admin.sock $(BIN)/spoold
 
 test: $(READY) ## all tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
