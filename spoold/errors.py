@@ -91,6 +91,10 @@ class SpoolUnreadableError(SpoolError):
     """A spool can't be opened for reading; the message names the path and the reason."""
 
 
+class SpoolMissingError(SpoolUnreadableError):
+    """There is no spool where one is said to be."""
+
+
 class RecordDamagedError(SpoolError):
     """A record fails its checksum or can't be decoded; it must not be delivered (I11)."""
 
@@ -105,6 +109,13 @@ class LaneClosedError(SpoolError):
 
 class UnknownReplayError(SpoolError):
     """No replay has this number."""
+
+
+class ImpossibleSettlementError(SpoolError, ValueError):
+    """A settlement that would lose events or count them twice: a mistake of the program. Nothing of it is stored.
+
+    The lane that made it is started anew from what is on disk; nobody else's commit suffers.
+    """
 
 
 class LeaseLostError(SpoolError):

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import NamedTuple
 
+from spoold.errors import ImpossibleSettlementError
 from spoold.spool.rows import LaneRow
 from spoold.spool.statements import SQL
 from spoold.spool.trail import AsideChange
@@ -22,11 +23,11 @@ class Moved(NamedTuple):
 
 
 def check_aside(tx: Transaction, lane: LaneRow, settlement: Settlement) -> None:
-    """Raise ValueError for what can't be moved: nothing is written then."""
+    """Raise ImpossibleSettlementError for what can't be moved: nothing is written then."""
     fates: list[DeadLetter | Deferred] = [*settlement.dead, *settlement.deferred]
     seqs = [fate.seq for fate in fates] + [*settlement.released]
     if any(count > 1 for count in Counter(seqs).values()):
-        raise ValueError(f"lane {lane.name} has two fates for one event among {sorted(seqs)}")
+        raise ImpossibleSettlementError(f"lane {lane.name} has two fates for one event among {sorted(seqs)}")
     from_ahead = {fate.seq for fate in fates if fate.seq > settlement.after}
     may_be_dead = {fate.seq for fate in settlement.deferred}
     for seq in seqs:
@@ -37,7 +38,7 @@ def check_aside(tx: Transaction, lane: LaneRow, settlement: Settlement) -> None:
             kind = _kind(tx, lane.name, seq)
             is_there = kind == "deferred" or (kind == "dead" and seq in may_be_dead)
         if not is_there:
-            raise ValueError(f"lane {lane.name} can't move event {seq}: it is neither ahead nor aside")
+            raise ImpossibleSettlementError(f"lane {lane.name} can't move event {seq}: it is neither ahead nor aside")
 
 
 def set_aside(tx: Transaction, lane: str, settlement: Settlement, now_ms: int) -> Moved:

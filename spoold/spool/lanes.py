@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from spoold.errors import LaneClosedError, LeaseLostError
+from spoold.errors import ImpossibleSettlementError, LaneClosedError, LeaseLostError
 from spoold.spool.aside import check_aside, set_aside
 from spoold.spool.replays import advance_replay, check_step
 from spoold.spool.rows import Gap, LaneRow, find_row, read_seqs, write_seqs
@@ -145,9 +145,9 @@ def _check_bounds(tx: Transaction, lane: LaneRow, settlement: Settlement) -> Non
     is_possible = after <= upto <= end and min(numbers) >= 0
     is_possible = is_possible and 0 <= settlement.released_filtered <= len(settlement.released)
     if not is_possible or moved > (ahead if upto > after else 0):
-        raise ValueError(f"lane {lane.name} can't settle {moved} of {ahead} pending up to {upto}")
+        raise ImpossibleSettlementError(f"lane {lane.name} can't settle {moved} of {ahead} pending up to {upto}")
     # Also where nothing but what it missed is left behind.
     if lane.front_of(upto) >= end and moved != ahead:
-        raise ValueError(f"lane {lane.name} would pass {ahead} pending events and account for {moved}")
+        raise ImpossibleSettlementError(f"lane {lane.name} would pass {ahead} pending events and account for {moved}")
     if any(seq > upto for seq in aside):
-        raise ValueError(f"lane {lane.name} can't set aside {sorted(aside)} between {after} and {upto}")
+        raise ImpossibleSettlementError(f"lane {lane.name} can't set aside {sorted(aside)} between {after} and {upto}")

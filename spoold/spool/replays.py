@@ -1,6 +1,6 @@
 """Replays: how they start, go on and end, as functions of the transaction."""
 
-from spoold.errors import LaneClosedError, UnknownReplayError
+from spoold.errors import ImpossibleSettlementError, LaneClosedError, UnknownReplayError
 from spoold.spool.aside import Moved, revive
 from spoold.spool.rows import RUNNING, LaneRow, ReplayRow, write_seqs
 from spoold.spool.selecting import Scope, selection_text
@@ -63,9 +63,9 @@ def check_step(tx: Transaction, lane: str, step: ReplayStep) -> None:
     """
     replay = find_replay(tx.replays, step.id)
     if replay.lane != lane:
-        raise ValueError(f"lane {lane} can't go on with replay {replay.id} of lane {replay.lane}")
+        raise ImpossibleSettlementError(f"lane {lane} can't go on with replay {replay.id} of lane {replay.lane}")
     if not replay.cursor <= step.upto <= replay.upto or min(step.sent, step.failed) < 0:
-        raise ValueError(f"lane {lane} can't go on with replay {replay.id} at {replay.cursor} as {step}")
+        raise ImpossibleSettlementError(f"lane {lane} can't go on with replay {replay.id} at {replay.cursor} as {step}")
 
 
 def advance_replay(tx: Transaction, step: ReplayStep, now_ms: int) -> Moved:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spoold.errors import LeaseLostError
+from spoold.errors import ImpossibleSettlementError, LeaseLostError
 from spoold.spool.values import DeadLetter, RetryState, Settlement
 from tests.support.clock import START_MS, FakeClock
 from tests.support.events import make_draft, make_drafts
@@ -110,6 +110,17 @@ def test_counts_that_can_not_be_are_refused_and_change_nothing(
     with pytest.raises(ValueError, match=f"lane {lane}"):
         spool.spool.settle(lease, settlement)
     assert everything(spool) == before
+
+
+def test_a_lanes_mistake_is_its_own(spool: OpenSpool, lane: str) -> None:
+    spool.append(make_drafts(5))
+    lease = spool.spool.claim(lane)
+    appended = spool.spool.append(make_drafts(2))
+
+    with pytest.raises(ImpossibleSettlementError):
+        spool.spool.settle(lease, make_settlement(0, 5, delivered=9))
+    assert [receipt.seq for receipt in appended.result(timeout=0)] == [6, 7]
+    spool.settle(lease, 7)
 
 
 def test_a_dead_letter_keeps_its_record_and_its_reason(spool: OpenSpool, lane: str, clock: FakeClock) -> None:
