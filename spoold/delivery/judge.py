@@ -216,7 +216,7 @@ class Judge:
         if call.round != self.round and before.failures:
             return self._fail_late(case, retry)
         # Whoever names a time to come again speaks of itself, not of what it was sent.
-        if retry.blames_content and retry.after_seconds is None:
+        if retry.blames_content and not retry.after_seconds:
             is_to_blame = self.blame.is_to_blame(call)
             if is_to_blame and len(call.items) > 1:
                 batch.replace(call, *call.cut(len(call.items) // 2))
@@ -238,7 +238,7 @@ class Judge:
         until = max(self._held_until, case.now + wait)
         # A wall clock that jumped may have shortened what is on disk.
         is_kept = until == self._held_until and before.not_before_ms >= wall_ms + wait * 1000
-        if retry.after_seconds is None or is_kept:
+        if not retry.after_seconds or is_kept:
             return Effect("retry")
         self._held_until = until
         wait_ms = int((until - case.now) * 1000)

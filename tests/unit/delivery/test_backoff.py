@@ -34,11 +34,16 @@ def test_a_lane_that_is_down_probes_every_max_delay(failures: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("after_seconds", "expected"), [(0.0, 0.0), (7.0, 7.0), (45.0, 45.0), (3600.0, 3600.0), (86_400.0, 3600.0)]
+    ("after_seconds", "expected"), [(7.0, 7.0), (45.0, 45.0), (3600.0, 3600.0), (86_400.0, 3600.0)]
 )
 @pytest.mark.parametrize("failures", [1, 4, 50])
 def test_retry_after_wins_up_to_its_cap(failures: int, after_seconds: float, expected: float) -> None:
     assert RetryPolicy().wait_seconds(failures, Retry("429", after_seconds), FakeEntropy()) == expected
+
+
+def test_a_retry_after_of_nothing_is_no_leave_to_hammer() -> None:
+    assert RetryPolicy().wait_seconds(4, Retry("503", 0.0), FakeEntropy(jitter=1.0)) == 8.0
+    assert RetryPolicy().wait_seconds(50, Retry("503", 0.0), FakeEntropy()) == 30.0
 
 
 @pytest.mark.parametrize("after_seconds", [None, 0.0])
