@@ -19,6 +19,7 @@ from spoold.clock import Clock, Entropy
 from spoold.config import Config, LoadedConfig, describe_config
 from spoold.config_reload import ReloadResult
 from spoold.delivery.fleet import Fleet
+from spoold.door_hours import DoorHours
 from spoold.errors import ConfigError, ListenError, SpooldError
 from spoold.gauges import CommitMetrics, read_gauges
 from spoold.ingest.server import IngestServer, IngestSettings
@@ -79,6 +80,7 @@ class Daemon:
         self._started_at = clock.monotonic()
         self._stats: SpoolStats | None = None
         self._ledger = LedgerWatch()
+        self._door = DoorHours(clock, self._metrics)
         self._is_draining = False
         self._failure: BaseException | None = None
         #: A lane's thread hangs in a name lookup and could not be ended: leave the process without joining it.
@@ -258,6 +260,7 @@ class Daemon:
             describe=lambda: describe_config(self._loaded),
             condition=lambda: self.condition,
             audit=lambda: self._ledger.audit,
+            hours=lambda: self._door.hours,
             clock=self._clock,
             address=lambda: self._ingest.address,
             started_at=self._started_at,
@@ -313,6 +316,7 @@ class Daemon:
 
     def _look(self, stats: SpoolStats) -> None:
         # Called once on the loop's own thread, then on the housekeeper's.
+        self._door.look()
         was_refusing = None if self._stats is None else self._stats.refusing
         self._stats = stats
         if stats.refusing != was_refusing:

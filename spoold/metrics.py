@@ -49,9 +49,23 @@ class Metrics:
         self.commit_events = histogram("commit_events", "Events that shared one commit.", _COMMIT_EVENTS)
         self.checkpoint_seconds = histogram("checkpoint_seconds", "One checkpoint; appends wait.", _COMMIT_SECONDS)
 
+    @property
+    def duplicates(self) -> int:
+        """Events whose id was in the journal already, since the process began."""
+        return _total(self.events_duplicate)
+
+    @property
+    def refused(self) -> int:
+        """Events refused at the door, for whatever reason, since the process began."""
+        return _total(self.events_refused)
+
     def add_gauges(self, read: Gauges) -> None:
         """Ask ``read`` for gauges at each scrape."""
         self.registry.register(_GaugeCollector(read))
+
+
+def _total(counter: Counter) -> int:
+    return int(sum(sample.value for metric in counter.collect() for sample in metric.samples))
 
 
 class _GaugeCollector(Collector):

@@ -144,6 +144,10 @@ class Admin:
         for reply in self._stream(self._stub.Audit(admin_pb2.AuditRequest())):
             yield reply.progress, _read_audit(reply) if reply.is_end else None
 
+    def tally(self, since_ms: int | None, until_ms: int | None) -> Iterator[admin_pb2.TallyReply]:
+        """Count what the journal holds of a time (Unix milliseconds, None: all), stretch by stretch."""
+        return self._stream(self._stub.Tally(admin_pb2.TallyRequest(since_ms=since_ms, until_ms=until_ms)))
+
     def _stream(self, messages: Iterable[_T]) -> Iterator[_T]:
         # Without a time limit: how long it takes depends on how much there is.
         with self._failures():

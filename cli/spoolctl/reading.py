@@ -40,6 +40,10 @@ class Desk(Protocol):
         """Recount everything: how far that is, 0 to 1, and at last the outcome."""
         ...
 
+    def tally(self, since_ms: int | None, until_ms: int | None) -> Iterator[admin_pb2.TallyReply]:
+        """Count what the journal holds of a time (Unix milliseconds, None: all), stretch by stretch."""
+        ...
+
 
 @contextmanager
 def reading(target: Target, *, is_watching: bool = False) -> Iterator[Desk]:
@@ -125,6 +129,17 @@ class OfflineDesk:
     def audit(self) -> Iterator[tuple[float, Audit | None]]:
         """See ``Desk``."""
         return self._spool.audit()
+
+    def tally(self, since_ms: int | None, until_ms: int | None) -> Iterator[admin_pb2.TallyReply]:
+        """See ``Desk``."""
+        for page in self._spool.tally(since_ms, until_ms):
+            groups = [
+                admin_pb2.TallyGroup(
+                    hour_ms=group.hour_ms, type=group.kind, event_name=group.event_name, accepted=count
+                )
+                for group, count in page.counts.items()
+            ]
+            yield admin_pb2.TallyReply(progress=page.progress, is_end=page.position is None, groups=groups)
 
     def _lane(self, lane: LaneState) -> admin_pb2.LaneStatus:
         return admin_pb2.LaneStatus(

@@ -8,15 +8,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import orjson
 
-from spoold.admin.audit import audit_page
+from spoold.admin.audit import audit_page, tally_page
 from spoold.admin.dead import dead_of_event, dead_page
 from spoold.admin.refusals import BadRequestError, Context, NotFoundError, work_off
 from spoold.admin.replays import event_id_bytes, read_selection, replay_message
 from spoold.admin.status import LaneView, StatusReader
 from spoold.api.spoold.admin.v1 import admin_pb2, admin_pb2_grpc
 from spoold.clock import Clock
+from spoold.door_hours import DoorHour
 from spoold.log import get_logger
-from spoold.spool.balance import Audit, AuditPosition
+from spoold.spool.balance import Audit, AuditPosition, TallyPosition
 from spoold.spool.contract import Spool
 from spoold.spool.values import Command
 
@@ -36,6 +37,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         describe: The configuration in force: key, JSON value, source.
         condition: ``healthy``, ``degraded``, ``full`` or ``draining``.
         audit: The last one that came to its end.
+        hours: What was refused at the door, and sent twice, by the hour.
         address: Where ingest listens.
         started_at: Monotonic seconds.
     """
@@ -48,6 +50,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         describe: Callable[[], Sequence[tuple[str, object, str]]],
         condition: Callable[[], str],
         audit: Callable[[], Audit | None],
+        hours: Callable[[], Sequence[DoorHour]],
         clock: Clock,
         address: Callable[[], str],
         started_at: float,
@@ -56,6 +59,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> None:
         self._spool = spool
         self._describe = describe
+        self._hours = hours
         self._status = StatusReader(
             spool,
             lanes=lanes,
@@ -157,6 +161,19 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
                 return
             # Each page takes a moment of the writer, and ends its wait for more callers to share a commit with.
             await asyncio.sleep(_AUDIT_PAUSE_SECONDS)
+
+    async def Tally(  # noqa: N802 - the method's name on the wire
+        self, request: admin_pb2.TallyRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.TallyReply]:
+        """What the journal holds, stretch by stretch; the last message has ``is_end`` and the hours at the door."""
+        position: TallyPosition | None = None
+        is_end = False
+        while not is_end:
+            position, reply = await work_off(context, tally_page, self._spool, request, position)
+            is_end = reply.is_end
+            if is_end:
+                reply.hours.extend(admin_pb2.DoorHour(**hour._asdict()) for hour in self._hours())
+            yield reply
 
     def _story(self, event_id: str) -> admin_pb2.GetStoryReply:
         story = self._spool.find(event_id_bytes(event_id))

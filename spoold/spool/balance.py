@@ -99,3 +99,39 @@ class AuditStep(NamedTuple):
     position: AuditPosition | None
     progress: float
     audit: Audit | None
+
+
+class TallyPosition(NamedTuple):
+    """Where counting stands: seqs, with what was there when it began as the end."""
+
+    start: int
+    after: int
+    upto: int
+
+
+class TallyGroup(NamedTuple):
+    """What is counted together.
+
+    Attributes:
+        hour_ms: When the hour of acceptance began, Unix milliseconds.
+        kind: ``track``, ``identify``, or ``damaged`` where nobody can say.
+        event_name: Empty but for ``track``.
+    """
+
+    hour_ms: int
+    kind: str
+    event_name: str
+
+
+class TallyPage(NamedTuple):
+    """What a stretch of the journal holds.
+
+    Attributes:
+        counts: Events of each group.
+        position: From where to go on; None at the end.
+        progress: 0 to 1.
+    """
+
+    counts: dict[TallyGroup, int]
+    position: TallyPosition | None
+    progress: float

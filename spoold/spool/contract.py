@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from spoold.record import DamagedEvent, Draft, Event
-from spoold.spool.balance import AuditPosition, AuditStep
+from spoold.spool.balance import AuditPosition, AuditStep, TallyPage, TallyPosition
 from spoold.spool.salvaged import Salvage
 from spoold.spool.values import (
     Command,
@@ -212,6 +212,18 @@ class Desk(Protocol):
 
     def begin_salvage(self, salvage: Salvage) -> Salvage:
         """Have brought over what is left of a damaged spool; one that was begun before stays as it is."""
+        ...
+
+    def tally(
+        self, since_ms: int | None, until_ms: int | None, position: TallyPosition | None, *, max_events: int
+    ) -> TallyPage:
+        """Count the events that the journal holds, a page of at most 1 000 of them.
+
+        Args:
+            since_ms: Accepted at or after, by the spool's clock (Unix milliseconds); None: all.
+            until_ms: Accepted before; None: until now.
+            position: Where an earlier page ended; None to begin.
+        """
         ...
 
     def close(self) -> None:

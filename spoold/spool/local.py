@@ -17,7 +17,7 @@ from spoold.record import DamagedEvent, Draft, Event, encode_record
 from spoold.spool import lanes
 from spoold.spool.appending import Append
 from spoold.spool.audit import Moment, trail_count
-from spoold.spool.balance import AuditPosition, AuditStep
+from spoold.spool.balance import AuditPosition, AuditStep, TallyPage, TallyPosition
 from spoold.spool.group_commit import CommitObserver, GroupCommit
 from spoold.spool.ids import IdMaker
 from spoold.spool.journal import DATABASE_NAME
@@ -301,6 +301,12 @@ class LocalSpool:
         if refusal is not None:
             raise refusal
         return self._write(work)
+
+    def tally(
+        self, since_ms: int | None, until_ms: int | None, position: TallyPosition | None, *, max_events: int
+    ) -> TallyPage:
+        """See the seam."""
+        return self._reader.tally(since_ms, until_ms, position, max_events)
 
     def trim(self, max_events: int) -> int:
         """See the seam."""

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from spoold.errors import SpoolUnreadableError
 from spoold.record import DamagedEvent, Event
 from spoold.spool.audit import Moment, begin_reading
-from spoold.spool.balance import Audit, AuditPosition
+from spoold.spool.balance import Audit, AuditPosition, TallyPage, TallyPosition
 from spoold.spool.journal import DATABASE_NAME
 from spoold.spool.reader import Reader, connect_reader
 from spoold.spool.rows import State, find_row, load_state
@@ -106,6 +106,16 @@ class OfflineSpool:
             position, progress, audit = self._reader.audit(position, self._pin, _AUDIT_ROWS)
             yield progress, audit
             if audit is not None:
+                return
+
+    def tally(self, since_ms: int | None, until_ms: int | None) -> Iterator[TallyPage]:
+        """Count the events that the journal holds. Raises as ``received_at_ms`` does."""
+        position: TallyPosition | None = None
+        while True:
+            page = self._reader.tally(since_ms, until_ms, position, _AUDIT_ROWS)
+            yield page
+            position = page.position
+            if position is None:
                 return
 
     def _pin(self, connection: sqlite3.Connection) -> Moment:

@@ -206,3 +206,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: restore_dead
 INSERT INTO set_aside (lane, seq, kind, record, reason, status, attempts, set_aside_at_ms, not_before_ms)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0);
+
+-- name: tally_page
+SELECT _id, timestamp, data FROM queue_journal WHERE _id > ? AND _id <= ? ORDER BY _id LIMIT ?;

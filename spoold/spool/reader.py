@@ -11,7 +11,7 @@ from pathlib import Path
 from spoold.errors import SpoolCorruptError
 from spoold.record import DamagedEvent, Event, read_record
 from spoold.spool.audit import Moment, audit_step
-from spoold.spool.balance import AuditPosition, AuditStep
+from spoold.spool.balance import AuditPosition, AuditStep, TallyPage, TallyPosition
 from spoold.spool.lookup import find_seq
 from spoold.spool.rows import LaneRow, ReplayRow, State, find_row, pending_events
 from spoold.spool.salvaged import Salvage
@@ -25,6 +25,7 @@ from spoold.spool.selecting import (
 )
 from spoold.spool.statements import SQL
 from spoold.spool.store import classify
+from spoold.spool.tallying import tally_page
 from spoold.spool.values import DeadEvent, Deferred, LaneStory, Matches, Page, ReplayPage, Selection, Story
 
 MAX_PAGE_EVENTS = 1000
@@ -181,6 +182,13 @@ class Reader:
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+
+    def tally(
+        self, since_ms: int | None, until_ms: int | None, position: TallyPosition | None, max_events: int
+    ) -> TallyPage:
+        """See the seam."""
+        with self._connection() as connection:
+            return tally_page(connection, since_ms, until_ms, position, max_events)
 
     def salvages(self) -> list[Salvage]:
         """What was brought over from damaged spools, or is being, the oldest first."""

@@ -16,6 +16,7 @@ ARROWS: dict[str, set[str]] = {
     "spoold.metrics": set(),
     "spoold.runtime": {"spoold.clock"},
     "spoold.log": {"spoold.clock"},
+    "spoold.door_hours": {"spoold.clock", "spoold.metrics"},
     "spoold.record": {"spoold.api", "spoold.errors"},
     "spoold.spool": {"spoold.clock", "spoold.errors", "spoold.record"},
     "spoold.providers": {"spoold.clock", "spoold.errors", "spoold.record", "spoold.__version__"},
@@ -28,8 +29,8 @@ ARROWS: dict[str, set[str]] = {
         "spoold.spool.contract", "spoold.spool.values",
     },
     "spoold.admin": {
-        "spoold.__version__", "spoold.api", "spoold.clock", "spoold.delivery", "spoold.errors", "spoold.log",
-        "spoold.metrics", "spoold.record", "spoold.spool", "spoold.units",
+        "spoold.__version__", "spoold.api", "spoold.clock", "spoold.delivery", "spoold.door_hours", "spoold.errors",
+        "spoold.log", "spoold.metrics", "spoold.record", "spoold.spool", "spoold.units",
     },
     "spoolctl": {
         "spoold.__version__", "spoold.api", "spoold.clock", "spoold.errors", "spoold.record", "spoold.spool",

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.progress import Progress
 
 from spoolctl.client import Target
+from spoolctl.commands.tally import By, tell_tally
 from spoolctl.failure import Exit, Failure
 from spoolctl.reading import Desk, reading
 from spoolctl.render import console, errors, new_table, print_json
@@ -22,7 +23,15 @@ _ADVICE = (
 def audit(
     context: typer.Context,
     lane: Annotated[str | None, typer.Option("--lane", metavar="LANE", help="Only this lane.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
+    by: Annotated[
+        list[By] | None, typer.Option("--by", help="Count accepted events instead, by hour or name. Repeatable.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Accepted since: 2026-11-24T09:30, 2h (ago) or Unix seconds."),
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Accepted before then.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON, for scripts.")] = False,
 ) -> None:
     """Recount accepted = delivered + dead + filtered + purged + pending from what is on the disk.
 
@@ -31,6 +40,13 @@ def audit(
     target: Target = context.obj
     if lane == "":
         raise Failure(Exit.USAGE, "--lane: is empty", "leave it out for all lanes")
+    if by:
+        if lane is not None:
+            raise Failure(Exit.USAGE, "--lane: is no part of --by", "every lane has the same accepted events")
+        tell_tally(target, set(by), since, until, as_json=as_json)
+        return
+    if since is not None or until is not None:
+        raise Failure(Exit.USAGE, "--since and --until: need --by", "an audit is of everything: leave them out")
     with reading(target) as desk:
         outcome = _counted(desk)
     if lane is not None:

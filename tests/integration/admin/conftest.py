@@ -15,6 +15,7 @@ from spoold.admin.server import AdminServer
 from spoold.admin.servicer import AdminServicer
 from spoold.api.spoold.admin.v1 import admin_pb2_grpc
 from spoold.clock import Clock
+from spoold.door_hours import DoorHour
 from spoold.spool.balance import Audit
 from tests.support.clock import FakeClock
 from tests.support.spools import OpenSpool, running_spool
@@ -43,6 +44,7 @@ class Desk:
     started_at: float
     condition: str = "healthy"
     audit: Audit | None = None
+    hours: tuple[DoorHour, ...] = ()
     address: str = "127.0.0.1:50054"
     lanes: dict[str, LaneSight] = field(default_factory=dict)
     config: list[tuple[str, object, str]] = field(default_factory=list)
@@ -56,6 +58,7 @@ class Desk:
             describe=lambda: self.config,
             condition=lambda: self.condition,
             audit=lambda: self.audit,
+            hours=lambda: self.hours,
             clock=self.clock,
             address=lambda: self.address,
             started_at=self.started_at,

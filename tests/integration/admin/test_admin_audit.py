@@ -11,12 +11,13 @@ import pytest
 from spoolctl.client import Admin, Target
 
 from spoold.api.spoold.admin.v1 import admin_pb2
+from spoold.door_hours import DoorHour
 from spoold.errors import SpoolUnreadableError
 from spoold.spool.balance import Audit, Imbalance
 from spoold.spool.offline import open_offline
 from tests.integration.admin.conftest import Desk
-from tests.support.clock import FakeClock
-from tests.support.events import make_drafts
+from tests.support.clock import START_MS, FakeClock
+from tests.support.events import make_draft, make_drafts
 from tests.support.spools import open_spool
 from tests.unit.spool.replaying import fill
 
@@ -118,3 +119,57 @@ def test_a_spool_that_is_written_meanwhile_is_for_its_daemon_to_audit(desk: Desk
 
         with pytest.raises(SpoolUnreadableError, match="a daemon writes it"):
             list(audit)
+
+
+def rows(run: "subprocess.CompletedProcess[str]") -> list[dict[str, Any]]:
+    assert run.returncode == 0, run.stderr
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def test_what_was_accepted_is_counted_by_hour_and_name(at_rest: Path, tmp_path: Path) -> None:
+    socket, hour_ms = tmp_path / "no.sock", START_MS - START_MS % 3_600_000
+
+    by_name = rows(ask(socket, at_rest, "--by", "name", "--json"))
+    by_both = rows(ask(socket, at_rest, "--by", "name", "--by", "hour", "--json"))
+    (by_hour,) = rows(ask(socket, at_rest, "--by", "hour", "--json"))
+
+    assert by_name == [
+        {"type": "track", "event_name": "Even", "accepted": 6},
+        {"type": "track", "event_name": "Odd", "accepted": 7},
+    ]
+    assert by_both == [{"hour_ms": hour_ms, **row} for row in by_name]
+    assert by_hour == {"hour_ms": hour_ms, "accepted": 13, "duplicates": None, "refused": None}
+    assert ask(socket, at_rest, "--by", "name").stdout.split() == [
+        "type", "event", "name", "accepted", "track", "Even", "6", "track", "Odd", "7",
+    ]  # fmt: skip
+
+
+def test_the_daemon_tells_what_came_twice_and_what_it_refused(desk: Desk, state_dir: Path) -> None:
+    desk.opened.spool.append([make_draft("Paid")] * 450).result(timeout=20)
+    hours = {one["hour_ms"] for one in rows(ask(desk.path, state_dir, "--by", "hour", "--json"))}
+    desk.hours = (DoorHour(0, 0, 7), DoorHour(3_600_000, 0, 0), *(DoorHour(hour, 3, 2) for hour in sorted(hours)))
+
+    told_rows = rows(ask(desk.path, state_dir, "--by", "hour", "--json"))
+
+    assert told_rows[0] == {"hour_ms": 0, "accepted": 0, "duplicates": 0, "refused": 7}
+    assert [(row["duplicates"], row["refused"]) for row in told_rows[1:]] == [(3, 2)] * len(hours)
+    assert sum(row["accepted"] for row in told_rows) == 450
+    assert all(row["accepted"] for row in rows(ask(desk.path, state_dir, "--by", "hour", "--since", "2h", "--json")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--by", "day"), 2, "'day'"),
+        (("--since", "2h"), 2, "need --by"),
+        (("--by", "hour", "--lane", "l"), 2, "--lane"),
+        (("--by", "hour", "--until", "soon"), 2, "--until: 'soon' is no time"),
+        (("--by", "hour", "--until", "2001-09-09T12:00"), 4, "nothing was accepted in that time"),
+    ],
+)
+def test_a_mistake_gets_a_sentence(
+    at_rest: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    run = ask(tmp_path / "no.sock", at_rest, *arguments)
+
+    assert (run.returncode, words in run.stderr) == (code, True), run.stderr

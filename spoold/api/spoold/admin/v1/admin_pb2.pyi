@@ -289,3 +289,45 @@ class AuditedLane(_message.Message):
     purged: int
     pending: int
     def __init__(self, name: _Optional[str] = ..., accepted: _Optional[int] = ..., delivered: _Optional[int] = ..., dead: _Optional[int] = ..., filtered: _Optional[int] = ..., purged: _Optional[int] = ..., pending: _Optional[int] = ...) -> None: ...
+
+class TallyRequest(_message.Message):
+    __slots__ = ("since_ms", "until_ms")
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
+    since_ms: int
+    until_ms: int
+    def __init__(self, since_ms: _Optional[int] = ..., until_ms: _Optional[int] = ...) -> None: ...
+
+class TallyReply(_message.Message):
+    __slots__ = ("progress", "is_end", "groups", "hours")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    IS_END_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    HOURS_FIELD_NUMBER: _ClassVar[int]
+    progress: float
+    is_end: bool
+    groups: _containers.RepeatedCompositeFieldContainer[TallyGroup]
+    hours: _containers.RepeatedCompositeFieldContainer[DoorHour]
+    def __init__(self, progress: _Optional[float] = ..., is_end: _Optional[bool] = ..., groups: _Optional[_Iterable[_Union[TallyGroup, _Mapping]]] = ..., hours: _Optional[_Iterable[_Union[DoorHour, _Mapping]]] = ...) -> None: ...
+
+class TallyGroup(_message.Message):
+    __slots__ = ("hour_ms", "type", "event_name", "accepted")
+    HOUR_MS_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_NAME_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    hour_ms: int
+    type: str
+    event_name: str
+    accepted: int
+    def __init__(self, hour_ms: _Optional[int] = ..., type: _Optional[str] = ..., event_name: _Optional[str] = ..., accepted: _Optional[int] = ...) -> None: ...
+
+class DoorHour(_message.Message):
+    __slots__ = ("hour_ms", "duplicates", "refused")
+    HOUR_MS_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    hour_ms: int
+    duplicates: int
+    refused: int
+    def __init__(self, hour_ms: _Optional[int] = ..., duplicates: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...

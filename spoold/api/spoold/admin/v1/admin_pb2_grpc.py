@@ -84,6 +84,11 @@ class AdminServiceStub:
                 request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.AuditRequest.SerializeToString,
                 response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.AuditReply.FromString,
                 _registered_method=True)
+        self.Tally = channel.unary_stream(
+                '/spoold.admin.v1.AdminService/Tally',
+                request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.TallyRequest.SerializeToString,
+                response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.TallyReply.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -155,6 +160,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Tally(self, request, context):
+        """What the journal holds, stretch by stretch; the last message has is_end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -207,6 +219,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Audit,
                     request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.AuditRequest.FromString,
                     response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.AuditReply.SerializeToString,
+            ),
+            'Tally': grpc.unary_stream_rpc_method_handler(
+                    servicer.Tally,
+                    request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.TallyRequest.FromString,
+                    response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.TallyReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -479,6 +496,33 @@ class AdminService:
             '/spoold.admin.v1.AdminService/Audit',
             spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.AuditRequest.SerializeToString,
             spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.AuditReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tally(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/spoold.admin.v1.AdminService/Tally',
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.TallyRequest.SerializeToString,
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.TallyReply.FromString,
             options,
             channel_credentials,
             insecure,
