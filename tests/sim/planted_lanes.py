@@ -324,7 +324,7 @@ LANES = (
     Bug(
         "Retry-After is not heard",
         "a wait is kept",
-        (Edit("delivery/backoff.py", "if retry.after_seconds is not None:", "if retry.min_seconds < 0:"),),
+        (Edit("delivery/backoff.py", "if retry.after_seconds:", "if retry.min_seconds < 0:"),),
         ("a wait is kept",),
         seeds=60,
     ),
