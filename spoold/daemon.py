@@ -20,19 +20,22 @@ from spoold.config import Config, LoadedConfig, describe_config
 from spoold.config_reload import ReloadResult
 from spoold.delivery.fleet import Fleet
 from spoold.door_hours import DoorHours
-from spoold.errors import ConfigError, ListenError, SpooldError
+from spoold.errors import ConfigError, ListenError, SpoolCorruptError, SpooldError
 from spoold.gauges import CommitMetrics, read_gauges
 from spoold.ingest.server import IngestServer, IngestSettings
 from spoold.ledger_watch import LedgerWatch
 from spoold.log import configure_logging, get_logger, register_secrets
 from spoold.metrics import Metrics
 from spoold.runtime import Loop, ThreadSignal, make_lock
+from spoold.spool.damage import open_store
 from spoold.spool.directory import load_namespace, prepare_directory
 from spoold.spool.housekeeping import Housekeeper
 from spoold.spool.local import LocalSpool
 from spoold.spool.lock import DirectoryLock
+from spoold.spool.quarantine import mark_damaged
+from spoold.spool.salvage import Salvager
+from spoold.spool.salvaged import Salvage
 from spoold.spool.space import Space, SpaceLimits
-from spoold.spool.store import Store
 from spoold.spool.values import SpoolStats
 
 #: Calls in flight when everything else is done; each has its commit or its refusal by then.
@@ -47,6 +50,18 @@ _log = get_logger("spoold")
 def spool_directory(config: Config) -> Path:
     """Where the events are. Test mode has its own: a live spool's events must never be "delivered" to nowhere."""
     return config.spool.directory / "test" if config.test_mode else config.spool.directory
+
+
+class SalvageLog:
+    """Says in the log what became of a damaged spool."""
+
+    def done(self, salvage: Salvage) -> None:
+        """See ``salvage.Report``."""
+        _log.warning("spool salvaged", **salvage._asdict())
+
+    def unreadable(self, salvage: Salvage, reason: str) -> None:
+        """See ``salvage.Report``."""
+        _log.error("a damaged spool can't be read now, the next start tries again", path=salvage.source, error=reason)
 
 
 class Daemon:
@@ -82,6 +97,7 @@ class Daemon:
         self._ledger = LedgerWatch()
         self._door = DoorHours(clock, self._metrics)
         self._is_draining = False
+        self._wake_salvager: Callable[[], None] = lambda: None
         self._failure: BaseException | None = None
         #: A lane's thread hangs in a name lookup and could not be ended: leave the process without joining it.
         self.has_hanging_thread = False
@@ -104,7 +120,7 @@ class Daemon:
             return "draining"
         if self._stats is not None and self._stats.refusing is not None:
             return "full"
-        is_damaged = self._stats is not None and self._stats.damaged > 0
+        is_damaged = self._stats is not None and self._stats.is_damaged
         return "degraded" if is_damaged or not self._ledger.is_ok or self._fleet.is_any_out else "healthy"
 
     def request_stop(self) -> None:
@@ -191,6 +207,8 @@ class Daemon:
             self._fleet.start()
             stack.push_async_callback(self._flush_finally)
             await self._ingest.start()
+            # Behind the open door: what a damaged spool held is brought over beside live traffic.
+            self._start_salvage(directory, stack)
             stack.push_async_callback(self._close_door)
             _log.info("listening", address=self._ingest.address, test_mode=config.test_mode, version=__version__)
             self._is_started.set()
@@ -201,9 +219,12 @@ class Daemon:
     def _start_spool(self, directory: Path, stack: AsyncExitStack) -> None:
         config = self._config.spool
         space = Space(directory, SpaceLimits(config.max_bytes, config.min_free_bytes))
-        store = Store(directory, space, self._entropy, durability=config.durability)
+        opened = open_store(directory, space, self._clock, self._entropy, durability=config.durability)
+        if opened.quarantined is not None:
+            moved = opened.quarantined
+            _log.error("spool quarantined", path=str(moved.folder), reason=moved.reason, bytes=moved.bytes)
         self._spool = LocalSpool(
-            store,
+            opened.store,
             space,
             self._clock,
             self._entropy,
@@ -212,6 +233,7 @@ class Daemon:
             observer=CommitMetrics(self._metrics),
             lock=make_lock(),
             make_signal=ThreadSignal,
+            on_damage=self._found_damage,
         )
         stack.callback(self._spool.close)
         writer = self._start_loop("writer", self._spool.commits.step, stack)
@@ -223,6 +245,18 @@ class Daemon:
         housekeeper.step(self._clock.monotonic())
         self._start_loop("housekeeper", housekeeper.step, stack, is_background=True)
 
+    def _start_salvage(self, directory: Path, stack: AsyncExitStack) -> None:
+        salvager = Salvager(self._spool, directory, self._clock, SalvageLog())
+        stack.callback(salvager.close)
+        loop = self._start_loop("salvager", salvager.step, stack, is_background=True, on_death=self._salvage_died)
+        self._wake_salvager = loop.wake
+
+    def _begin_salvage(self, folder: Path) -> Salvage:
+        salvage = self._spool.begin_salvage(folder)
+        _log.info("salvage begun", source=salvage.source)
+        self._wake_salvager()
+        return salvage
+
     def _start_loop(
         self,
         name: str,
@@ -230,8 +264,9 @@ class Daemon:
         stack: AsyncExitStack,
         *,
         is_background: bool = False,
+        on_death: Callable[[str, BaseException], None] | None = None,
     ) -> Loop:
-        loop = Loop(name, step, self._clock, on_death=self._part_died, is_background=is_background)
+        loop = Loop(name, step, self._clock, on_death=on_death or self._part_died, is_background=is_background)
         stack.callback(loop.join)
         stack.callback(loop.request_stop)
         loop.start()
@@ -261,6 +296,7 @@ class Daemon:
             condition=lambda: self.condition,
             audit=lambda: self._ledger.audit,
             hours=lambda: self._door.hours,
+            begin_salvage=self._begin_salvage,
             clock=self._clock,
             address=lambda: self._ingest.address,
             started_at=self._started_at,
@@ -331,8 +367,27 @@ class Daemon:
     def _part_died(self, name: str, error: BaseException) -> None:
         # Recovery is the next start: what was committed is on disk, what was not has been answered with the failure.
         _log.error("a part died", part=name, error=str(error), kind=type(error).__name__)
+        if isinstance(error, SpoolCorruptError):
+            self._found_damage(error)
+            return
         self._failure = error
         self._loop.call_soon_threadsafe(self._stop.set)
+
+    def _found_damage(self, error: SpoolCorruptError) -> None:
+        # From any thread. The next start moves the spool aside; this one ends in order, and settles nothing more.
+        directory = spool_directory(self._config)
+        try:
+            mark_damaged(directory, str(error))
+        except OSError as exc:
+            _log.error("the damage can't be noted for the next start", path=str(directory), error=str(exc))
+        if self._failure is None:
+            _log.error("spool damaged", path=str(directory), error=str(error))
+        self._failure = error
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    def _salvage_died(self, name: str, error: BaseException) -> None:
+        # What is left of an old spool must not end a sound one; the writer's own end is told by the writer.
+        _log.error("the salvage ended", part=name, error=str(error), kind=type(error).__name__)
 
     def _lane_died(self, name: str, error: BaseException) -> None:
         _log.error("a lane died", lane=name, error=str(error), kind=type(error).__name__)

@@ -63,6 +63,17 @@ def read_gauges(
                 "Events by which counters and disk differed in the last audit; 0 when well.",
                 0 if audited is None else audited.events,
             ),
+            (
+                "salvages_running",
+                "Damaged spools from which events are being brought over.",
+                sum(one.is_running for one in stats.salvages),
+            ),
+            (
+                "salvaged_events",
+                "Events brought over from damaged spools.",
+                sum(one.recovered for one in stats.salvages),
+            ),
+            ("lost_events", "Events of damaged spools that were not found.", sum(one.lost for one in stats.salvages)),
         ):
             yield GaugeMetricFamily(f"spoold_{name}", text, value=value)
         pending = GaugeMetricFamily("spoold_pending_events", "Accepted and not settled.", labels=["lane"])

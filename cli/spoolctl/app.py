@@ -12,6 +12,7 @@ from spoolctl.commands import dead, lanes, replays
 from spoolctl.commands.audit import audit
 from spoolctl.commands.config import config
 from spoolctl.commands.replay import replay
+from spoolctl.commands.salvage import salvage
 from spoolctl.commands.send import identify, send
 from spoolctl.commands.status import status
 from spoolctl.failure import Exit, Failure
@@ -32,6 +33,7 @@ app.command()(send)
 app.command()(identify)
 app.command()(config)
 app.command()(audit)
+app.command()(salvage)
 app.command()(replay)
 app.add_typer(lanes.app, name="lanes")
 app.add_typer(dead.app, name="dead")

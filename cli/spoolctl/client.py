@@ -144,6 +144,13 @@ class Admin:
         for reply in self._stream(self._stub.Audit(admin_pb2.AuditRequest())):
             yield reply.progress, _read_audit(reply) if reply.is_end else None
 
+    def start_salvage(self, folder: Path) -> admin_pb2.Salvage:
+        """Have brought over what is left of a damaged spool."""
+        with self._failures():
+            request = admin_pb2.StartSalvageRequest(path=str(folder))
+            reply: admin_pb2.Salvage = self._stub.StartSalvage(request, timeout=_ADMIN_SECONDS)
+            return reply
+
     def tally(self, since_ms: int | None, until_ms: int | None) -> Iterator[admin_pb2.TallyReply]:
         """Count what the journal holds of a time (Unix milliseconds, None: all), stretch by stretch."""
         return self._stream(self._stub.Tally(admin_pb2.TallyRequest(since_ms=since_ms, until_ms=until_ms)))

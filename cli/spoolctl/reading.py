@@ -16,6 +16,7 @@ from spoold.errors import SpoolError, UnknownLaneError
 from spoold.record import DamagedEvent, event_fields, format_uuid
 from spoold.spool.balance import Audit
 from spoold.spool.offline import OfflineSpool, open_offline
+from spoold.spool.salvaged import Salvage
 from spoold.spool.values import DeadEvent, LaneState, Replay
 
 _PAGE_EVENTS = 200
@@ -106,6 +107,7 @@ class OfflineDesk:
                 duplicates=totals.duplicates,
                 dead_bytes=totals.dead_bytes,
                 damaged=totals.damaged,
+                salvages=map(salvage_message, spool.salvages()),
             ),
             lanes=lanes,
         )
@@ -172,6 +174,12 @@ def _lane_word(lane: LaneState) -> str:
         return "stopped"
     # After how many failures a lane is down is in the configuration, not in the spool.
     return "backoff" if lane.retry.failures else "idle"
+
+
+def salvage_message(salvage: Salvage) -> admin_pb2.Salvage:
+    """A salvage as the daemon would tell it."""
+    fields = {name: value for name, value in salvage._asdict().items() if name not in ("position", "pieces")}
+    return admin_pb2.Salvage(progress=salvage.progress, **fields)
 
 
 def _dead_message(letter: DeadEvent) -> admin_pb2.DeadLetter:

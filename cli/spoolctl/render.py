@@ -84,6 +84,7 @@ def status_fields(reply: admin_pb2.GetStatusReply) -> dict[str, object]:
             "refusing": reply.spool.refusing or None,
             "ledger_imbalance": None if is_offline else sum(one.events for one in _imbalances(reply.spool)),
             "imbalances": [str(one) for one in _imbalances(reply.spool)],
+            "salvages": [salvage_fields(one) for one in reply.spool.salvages],
         },
         "lanes": [lane_fields(lane) for lane in reply.lanes],
     }
@@ -97,10 +98,43 @@ def status_view(reply: admin_pb2.GetStatusReply) -> RenderableType:
     if reply.spool.damaged:
         lines.append(Text(f"damaged records found: {reply.spool.damaged}", "bold red"))
     lines += [Text(f"{one}; see spoolctl audit", "bold red") for one in _imbalances(reply.spool)]
+    lines += map(salvage_line, reply.spool.salvages)
     lines += ["", lanes_view(reply.lanes)]
     lines += [Text(f"{lane.name}: {terms}") for lane in reply.lanes if (terms := _seldom(lane))]
     lines += [Text(f"{lane.name}: {lane.last_error}", "yellow") for lane in reply.lanes if lane.HasField("last_error")]
     return Group(*lines)
+
+
+def salvage_fields(salvage: admin_pb2.Salvage) -> dict[str, object]:
+    """A salvage as the JSON object that scripts rely on."""
+    return {
+        "source": salvage.source,
+        "reason": salvage.reason,
+        "found_at_ms": salvage.found_at_ms,
+        "bytes": salvage.bytes,
+        "state": salvage.state,
+        "progress": round(salvage.progress, 3),
+        "recovered": salvage.recovered,
+        "known": salvage.known,
+        "settled": salvage.settled,
+        "dead": salvage.dead,
+        "damaged": salvage.damaged,
+        "lost": salvage.lost,
+        "holes": salvage.holes,
+        "finished_at_ms": salvage.finished_at_ms if salvage.HasField("finished_at_ms") else None,
+    }
+
+
+def salvage_line(salvage: admin_pb2.Salvage) -> Text:
+    """What became of a damaged spool."""
+    line = Text(f"damaged spool in {salvage.source} ({salvage.reason}): ")
+    if salvage.state == "running":
+        return line.append(f"{salvage.recovered} events brought over so far ({salvage.progress:.0%})", "yellow")
+    dead = f" and {count_of(salvage.dead, 'dead letter')}" if salvage.dead else ""
+    line.append(f"{count_of(salvage.recovered, 'event')}{dead} brought over")
+    if salvage.lost:
+        line.append(f", {salvage.lost} lost" + (f" (seqs {salvage.holes})" if salvage.holes else ""), "bold red")
+    return line
 
 
 def _seldom(lane: admin_pb2.LaneStatus) -> str:

@@ -11,6 +11,8 @@ from spoold.errors import (
     SpoolClosedError,
     SpooldError,
     SpoolFullError,
+    SpoolMissingError,
+    SpoolUnreadableError,
     UnknownLaneError,
     UnknownReplayError,
 )
@@ -36,6 +38,8 @@ _CODES: tuple[tuple[type[SpooldError], grpc.StatusCode], ...] = (
     (UnknownLaneError, grpc.StatusCode.NOT_FOUND),
     (UnknownReplayError, grpc.StatusCode.NOT_FOUND),
     (LaneClosedError, grpc.StatusCode.FAILED_PRECONDITION),
+    (SpoolMissingError, grpc.StatusCode.NOT_FOUND),
+    (SpoolUnreadableError, grpc.StatusCode.FAILED_PRECONDITION),
     (SpoolFullError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (SpoolClosedError, grpc.StatusCode.UNAVAILABLE),
     # The daemon was reached, and its disk or its spool failed: nobody should look for another socket.

@@ -5,6 +5,7 @@ Whatever touches the disk runs on a worker thread, page by page, never on the lo
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 
 import orjson
 
@@ -12,6 +13,7 @@ from spoold.admin.audit import audit_page, tally_page
 from spoold.admin.dead import dead_of_event, dead_page
 from spoold.admin.refusals import BadRequestError, Context, NotFoundError, work_off
 from spoold.admin.replays import event_id_bytes, read_selection, replay_message
+from spoold.admin.salvages import salvage_message
 from spoold.admin.status import LaneView, StatusReader
 from spoold.api.spoold.admin.v1 import admin_pb2, admin_pb2_grpc
 from spoold.clock import Clock
@@ -19,6 +21,7 @@ from spoold.door_hours import DoorHour
 from spoold.log import get_logger
 from spoold.spool.balance import Audit, AuditPosition, TallyPosition
 from spoold.spool.contract import Spool
+from spoold.spool.salvaged import Salvage
 from spoold.spool.values import Command
 
 _COMMANDS: tuple[Command, ...] = ("pause", "resume", "flush", "accept_dead")
@@ -38,6 +41,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         condition: ``healthy``, ``degraded``, ``full`` or ``draining``.
         audit: The last one that came to its end.
         hours: What was refused at the door, and sent twice, by the hour.
+        begin_salvage: Has a damaged spool's folder salvaged; raises SpoolUnreadableError.
         address: Where ingest listens.
         started_at: Monotonic seconds.
     """
@@ -51,6 +55,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         condition: Callable[[], str],
         audit: Callable[[], Audit | None],
         hours: Callable[[], Sequence[DoorHour]],
+        begin_salvage: Callable[[Path], Salvage],
         clock: Clock,
         address: Callable[[], str],
         started_at: float,
@@ -60,6 +65,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self._spool = spool
         self._describe = describe
         self._hours = hours
+        self._begin_salvage = begin_salvage
         self._status = StatusReader(
             spool,
             lanes=lanes,
@@ -175,6 +181,12 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
                 reply.hours.extend(admin_pb2.DoorHour(**hour._asdict()) for hour in self._hours())
             yield reply
 
+    async def StartSalvage(  # noqa: N802 - the method's name on the wire
+        self, request: admin_pb2.StartSalvageRequest, context: Context
+    ) -> admin_pb2.Salvage:
+        """Bring over what is left of a damaged spool."""
+        return await work_off(context, self._start_salvage, request.path)
+
     def _story(self, event_id: str) -> admin_pb2.GetStoryReply:
         story = self._spool.find(event_id_bytes(event_id))
         if story is None:
@@ -201,3 +213,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         replay = self._spool.cancel_replay(replay_id)
         _log.info("replay cancelled", replay=replay.id, lane=replay.selection.lane, state=replay.state)
         return replay_message(replay)
+
+    def _start_salvage(self, path: str) -> admin_pb2.Salvage:
+        if not path.startswith("/"):
+            raise BadRequestError(f"path: {path!r} must be absolute")
+        return salvage_message(self._begin_salvage(Path(path)))

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from spoold import __version__
 from spoold.admin.audit import imbalance_messages
+from spoold.admin.salvages import salvage_message
 from spoold.api.spoold.admin.v1 import admin_pb2
 from spoold.clock import Clock
 from spoold.spool.balance import Audit
@@ -120,6 +121,7 @@ class StatusReader:
             damaged=stats.damaged,
             refusing=stats.refusing or "",
             imbalances=[] if audit is None else imbalance_messages(audit),
+            salvages=map(salvage_message, stats.salvages),
         )
 
     def _age(self, at_ms: int | None) -> float | None:

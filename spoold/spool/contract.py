@@ -18,7 +18,6 @@ from typing import Protocol
 
 from spoold.record import DamagedEvent, Draft, Event
 from spoold.spool.balance import AuditPosition, AuditStep, TallyPage, TallyPosition
-from spoold.spool.salvaged import Salvage
 from spoold.spool.values import (
     Command,
     DeadEvent,
@@ -208,10 +207,6 @@ class Desk(Protocol):
             position: Where an earlier step ended, in this process; None to begin.
             max_rows: Of a page; at most 1 000.
         """
-        ...
-
-    def begin_salvage(self, salvage: Salvage) -> Salvage:
-        """Have brought over what is left of a damaged spool; one that was begun before stays as it is."""
         ...
 
     def tally(

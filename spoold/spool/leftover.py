@@ -76,7 +76,7 @@ def check_log(file: Path, frames: int, leftover: Leftover, *, is_synced: bool) -
 
 def look(connection: sqlite3.Connection) -> Sight | None:
     """What a connection sees; None where it can't be read."""
-    with suppress(sqlite3.Error):
+    with suppress(sqlite3.Error, UnicodeDecodeError):
         row = connection.execute(SQL["load_spool"]).fetchone()
         return None if row is None else Sight(id_tag=row[5], last_seq=row[3])
     return None

@@ -25,7 +25,7 @@ from spoold.spool.reader import Reader
 from spoold.spool.replays import cancel_replay, find_replay, start_replay
 from spoold.spool.retention import trim
 from spoold.spool.rows import RUNNING, State, find_row
-from spoold.spool.salvage import begin_salvage
+from spoold.spool.salvage import begin_salvage, describe_source
 from spoold.spool.salvaged import Salvage
 from spoold.spool.selecting import view_replay
 from spoold.spool.space import Space, SpaceLimits
@@ -96,6 +96,7 @@ class LocalSpool:
         self._drive = drive
         self._ids = IdMaker(clock, entropy, tag=store.state.spool.id_tag, last_ms=store.state.spool.last_id_ms)
         self._on_damage = on_damage
+        self._directory = directory
         self._reader = Reader(directory / DATABASE_NAME, self._note_damage)
         self._waits: dict[str, Wait] = {name: Wait(make_signal()) for name in store.state.lanes}
         self._is_closed = False
@@ -291,8 +292,13 @@ class LocalSpool:
         """See ``salvage.Spool``."""
         return self._reader.salvages()
 
-    def begin_salvage(self, salvage: Salvage) -> Salvage:
-        """See the seam."""
+    def begin_salvage(self, folder: Path) -> Salvage:
+        """Have brought over what is left of a damaged spool; one that was begun before stays as it is.
+
+        Raises:
+            SpoolUnreadableError: It can't be read, or is in use.
+        """
+        salvage = describe_source(folder, self._directory, self._clock.wall_ms())
         return self._write(lambda tx: begin_salvage(tx, salvage))
 
     def restore(self, work: Callable[[Transaction], Salvage], size: int) -> Salvage:

@@ -53,6 +53,27 @@ class DirectoryLock:
         self.close()
 
 
+def find_owner(directory: Path) -> str | None:
+    """Who owns a spool, for a message; None when nobody does. Changes nothing.
+
+    Raises:
+        OSError: It can't be told.
+    """
+    try:
+        fd = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = _read_pid(fd)
+        return f"process {pid}" if pid else "another process"
+    else:
+        return None
+    finally:
+        os.close(fd)
+
+
 def _read_pid(fd: int) -> int | None:
     text = os.pread(fd, 32, 0).strip()
     return int(text) if text.isdigit() else None

@@ -24,6 +24,7 @@ from spoold.spool.balance import Audit, AuditPosition, TallyPage, TallyPosition
 from spoold.spool.journal import DATABASE_NAME
 from spoold.spool.reader import Reader, connect_reader
 from spoold.spool.rows import State, find_row, load_state
+from spoold.spool.salvaged import Salvage
 from spoold.spool.schema import check_readable, shipped_migrations
 from spoold.spool.selecting import view_replay
 from spoold.spool.statements import SQL
@@ -124,6 +125,10 @@ class OfflineSpool:
             raise SpoolUnreadableError("it changes while it is counted: a daemon writes it, ask that one (--socket)")
         return Moment(self.state, 0, ())
 
+    def salvages(self) -> list[Salvage]:
+        """What was brought over from damaged spools, the oldest first. Raises as ``received_at_ms`` does."""
+        return self._reader.salvages()
+
     def find(self, event_id: bytes) -> Story | None:
         """An event by id, with what became of it. Raises as ``received_at_ms`` does."""
         return self._reader.story(event_id, self.state)
@@ -144,7 +149,7 @@ def open_offline(directory: Path) -> Iterator[OfflineSpool]:
             raise SpoolUnreadableError(f"there is no spool in {directory}: {DATABASE_NAME} is missing") from None
         except OSError as exc:
             raise SpoolUnreadableError(f"the spool in {directory} can't be read: {exc.strerror}") from exc
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise SpoolUnreadableError(f"the spool in {directory} can't be read: {exc}") from exc
         yield spool
 
@@ -178,6 +183,12 @@ class _OneConnectionReader(Reader):
 def _open(file: Path, stack: ExitStack) -> OfflineSpool:
     for _ in range(_TRIES):
         before = _look(file)
+        if not before.database[0]:
+            # SQLite would delete the log of a database that is empty, whoever opens it.
+            raise SpoolUnreadableError(
+                f"the spool in {file.parent} can't be read: {file.name} is empty; "
+                "spoolctl salvage tells what its log holds"
+            )
         if before.log is None or before.has_index:
             how = "immutable=1" if before.log is None else "readonly_shm=1"
             spool = _open_in_place(file, before, how, stack)

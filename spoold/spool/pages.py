@@ -74,7 +74,10 @@ class Pages:
         if with_log:
             self._offsets, self.damaged_frames = read_overlay(log)
             self._log = self._open(log)
-        pages = 0 if self._database is None else -(-os.fstat(self._database).st_size // PAGE_BYTES)
+        sizes = [os.fstat(fd).st_size for fd in self._files]
+        #: Size of the files; None when there is none.
+        self.bytes = sum(sizes) if sizes else None
+        pages = 0 if self._database is None else -(-sizes[0] // PAGE_BYTES)
         self.count = max(pages, max(self._offsets, default=0))
 
     def _open(self, file: Path) -> int | None:

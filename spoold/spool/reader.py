@@ -69,9 +69,9 @@ class Reader:
             connection = connect_reader(self._file)
         try:
             yield connection
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, UnicodeDecodeError, SpoolCorruptError) as exc:
             # Nothing of SQLite passes the seam; and damage must be known as such.
-            error = classify(exc)
+            error = exc if isinstance(exc, SpoolCorruptError) else classify(exc)
             if isinstance(error, SpoolCorruptError):
                 self._on_damage(error)
             raise error from exc
@@ -89,7 +89,10 @@ class Reader:
             seqs = seqs[:fitting]
             events: list[Event | DamagedEvent] = []
             if seqs:
-                texts = connection.execute(SQL["page_records"], (start, seqs[-1])).fetchone()[0].split(",")
+                texts = (connection.execute(SQL["page_records"], (start, seqs[-1])).fetchone()[0] or "").split(",")
+                if len(texts) != len(seqs):
+                    # No checksum covers a seq: one that is damaged is there for the one question and not for the other.
+                    raise SpoolCorruptError(f"the seqs behind {start} are out of order")
                 events = [read_record(seq, data) for seq, data in zip(seqs, map(bytes.fromhex, texts), strict=True)]
         if is_last and next_start is not None:
             return Page(events, next_start, is_end=False)

@@ -71,11 +71,13 @@ class Piece(NamedTuple):
         events: With who wants each.
         dead: Dead letters. What stood aside and was pending is among the events.
         damaged: Rows that can't be read, or whose checksum is wrong.
+        is_aside: The events stood aside; the journal may hold them too.
     """
 
     events: list[tuple[Found, Wanted]]
     dead: list[FoundAside]
     damaged: int
+    is_aside: bool
 
 
 class Remains:
@@ -111,6 +113,11 @@ class Remains:
     def damaged_frames(self) -> int:
         """Of the log: those that are damaged, with committed ones behind them."""
         return self._pages.damaged_frames
+
+    @property
+    def bytes(self) -> int | None:
+        """Size of the files; None when there is none."""
+        return self._pages.bytes
 
     @property
     def count(self) -> int:
@@ -219,13 +226,14 @@ class Remains:
         rows = self._asides_on(number)
         pending = [Found(row.seq, row.record[_ID], row.record) for row in rows if row.kind == _DEFERRED]
         events = [(event, self._who_wants(event.seq, is_sure=True)) for event in pending]
-        return Piece(events, [row for row in rows if row.kind != _DEFERRED], self._pages.row_count(number) - len(rows))
+        dead = [row for row in rows if row.kind != _DEFERRED]
+        return Piece(events, dead, self._pages.row_count(number) - len(rows), is_aside=True)
 
     def _journal_piece(self, index: int) -> Piece:
         rows = list(self._pages.rows_on(_unpack(self._journal[index]).page))
         is_sure = self._is_regular(index, rows)
         events = [(event, self._who_wants(event.seq, is_sure=is_sure)) for event in _events(rows)]
-        return Piece(events, [], len(rows) - len(events))
+        return Piece(events, [], len(rows) - len(events), is_aside=False)
 
     def _is_regular(self, index: int, rows: list[Row | None]) -> bool:
         """Whether the seqs on a page are what they should be.

@@ -5,6 +5,7 @@ bytes; it is pending in the lanes that had it pending, which the others pass ove
 where it is: nobody waits for it. The damaged files are only read.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from spoold.clock import Clock
-from spoold.errors import SpoolFullError
+from spoold.errors import SpoolFullError, SpoolMissingError, SpoolUnreadableError
 from spoold.spool.appending import Append, insert
 from spoold.spool.facts import Facts, FoundAside
+from spoold.spool.journal import DATABASE_NAME
 from spoold.spool.lanes import close_lane, open_lane
+from spoold.spool.lock import find_owner
 from spoold.spool.lookup import find_seq
 from spoold.spool.quarantine import Quarantine
 from spoold.spool.remains import Found, Piece, Remains, Wanted
@@ -160,6 +163,30 @@ class Salvager:
             self._given_up.add(self._salvage.source)
             self._report.unreadable(self._salvage, error.strerror or str(error))
         self.close()
+
+
+def describe_source(folder: Path, directory: Path, now_ms: int) -> Salvage:
+    """What an operator wants salvaged into the spool in ``directory``.
+
+    Raises:
+        SpoolMissingError: There is no spool in ``folder``.
+        SpoolUnreadableError: It is in use, or its files can't be read.
+    """
+    try:
+        owner = find_owner(folder)
+        remains = Remains(folder)
+        remains.close()
+    except OSError as exc:
+        raise SpoolUnreadableError(
+            f"{exc.filename or folder} can't be read by user id {os.geteuid()}: {exc.strerror}; "
+            "copy the folder to where it can"
+        ) from exc
+    if remains.bytes is None:
+        raise SpoolMissingError(f"there is no spool in {folder}: {DATABASE_NAME} is missing")
+    if owner is not None:
+        raise SpoolUnreadableError(f"the spool in {folder} is in use by {owner}: only one at rest can be salvaged")
+    source = str(folder.relative_to(directory) if folder.is_relative_to(directory) else folder)
+    return Salvage(source, "named by an operator", now_ms, remains.bytes)
 
 
 def begin_salvage(tx: Transaction, salvage: Salvage) -> Salvage:

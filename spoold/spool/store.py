@@ -96,7 +96,7 @@ class Store:
                     frames = self.measure_wal() // _FRAME_BYTES
                     check_log(self._file, frames, leftover, is_synced=durability == "fsync")
                 self._open(directory, durability, entropy)
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise classify(exc) from exc
 
     def _open(self, directory: Path, durability: str, entropy: Entropy) -> None:
@@ -291,13 +291,19 @@ def rewrite(file: Path) -> None:
         os.close(fd)
 
 
-def classify(error: sqlite3.Error) -> SpooldError:
-    """What an error of SQLite means for the spool. Only damage is called damage."""
+def classify(error: sqlite3.Error | UnicodeDecodeError) -> SpooldError:
+    """What an error of SQLite means for the spool, or a word in it that is no text. Only damage is called damage."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return SpoolFullError("the disk is full", reason="disk")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return SpoolCorruptError(f"SQLite can't read the spool: {error}")
+    if code in (0, sqlite3.SQLITE_ERROR):
+        # Our statements fit our tables, and what we write is text: the words of the schema, or others, are damaged.
+        return SpoolFailedError(
+            f"the spool's tables are not as this version made them: {error}; it is left as it is. What it holds can be "
+            "brought over into a new one: spoolctl salvage"
+        )
     return SpoolFailedError(f"the spool's disk failed: {error}")
 
 

@@ -59,6 +59,7 @@ class Desk:
             condition=lambda: self.condition,
             audit=lambda: self.audit,
             hours=lambda: self.hours,
+            begin_salvage=self.opened.spool.begin_salvage,
             clock=self.clock,
             address=lambda: self.address,
             started_at=self.started_at,

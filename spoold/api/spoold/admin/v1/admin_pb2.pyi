@@ -37,7 +37,7 @@ class DaemonStatus(_message.Message):
     def __init__(self, state: _Optional[str] = ..., version: _Optional[str] = ..., pid: _Optional[int] = ..., uptime_seconds: _Optional[float] = ..., address: _Optional[str] = ..., test_mode: _Optional[bool] = ...) -> None: ...
 
 class SpoolStatus(_message.Message):
-    __slots__ = ("accepted", "pending", "retained", "bytes", "max_bytes", "oldest_pending_seconds", "duplicates", "disk_free_bytes", "wal_bytes", "dead_bytes", "damaged", "refusing", "imbalances")
+    __slots__ = ("accepted", "pending", "retained", "bytes", "max_bytes", "oldest_pending_seconds", "duplicates", "disk_free_bytes", "wal_bytes", "dead_bytes", "damaged", "refusing", "imbalances", "salvages")
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
     RETAINED_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,7 @@ class SpoolStatus(_message.Message):
     DAMAGED_FIELD_NUMBER: _ClassVar[int]
     REFUSING_FIELD_NUMBER: _ClassVar[int]
     IMBALANCES_FIELD_NUMBER: _ClassVar[int]
+    SALVAGES_FIELD_NUMBER: _ClassVar[int]
     accepted: int
     pending: int
     retained: int
@@ -64,7 +65,8 @@ class SpoolStatus(_message.Message):
     damaged: int
     refusing: str
     imbalances: _containers.RepeatedCompositeFieldContainer[Imbalance]
-    def __init__(self, accepted: _Optional[int] = ..., pending: _Optional[int] = ..., retained: _Optional[int] = ..., bytes: _Optional[int] = ..., max_bytes: _Optional[int] = ..., oldest_pending_seconds: _Optional[float] = ..., duplicates: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., wal_bytes: _Optional[int] = ..., dead_bytes: _Optional[int] = ..., damaged: _Optional[int] = ..., refusing: _Optional[str] = ..., imbalances: _Optional[_Iterable[_Union[Imbalance, _Mapping]]] = ...) -> None: ...
+    salvages: _containers.RepeatedCompositeFieldContainer[Salvage]
+    def __init__(self, accepted: _Optional[int] = ..., pending: _Optional[int] = ..., retained: _Optional[int] = ..., bytes: _Optional[int] = ..., max_bytes: _Optional[int] = ..., oldest_pending_seconds: _Optional[float] = ..., duplicates: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., wal_bytes: _Optional[int] = ..., dead_bytes: _Optional[int] = ..., damaged: _Optional[int] = ..., refusing: _Optional[str] = ..., imbalances: _Optional[_Iterable[_Union[Imbalance, _Mapping]]] = ..., salvages: _Optional[_Iterable[_Union[Salvage, _Mapping]]] = ...) -> None: ...
 
 class LaneStatus(_message.Message):
     __slots__ = ("name", "kind", "state", "accepted", "pending", "delivered", "dead", "filtered", "purged", "failures", "next_attempt_seconds", "last_error", "oldest_pending_seconds", "deferred")
@@ -289,6 +291,44 @@ class AuditedLane(_message.Message):
     purged: int
     pending: int
     def __init__(self, name: _Optional[str] = ..., accepted: _Optional[int] = ..., delivered: _Optional[int] = ..., dead: _Optional[int] = ..., filtered: _Optional[int] = ..., purged: _Optional[int] = ..., pending: _Optional[int] = ...) -> None: ...
+
+class StartSalvageRequest(_message.Message):
+    __slots__ = ("path",)
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    def __init__(self, path: _Optional[str] = ...) -> None: ...
+
+class Salvage(_message.Message):
+    __slots__ = ("source", "reason", "found_at_ms", "bytes", "state", "progress", "recovered", "known", "settled", "dead", "damaged", "lost", "holes", "finished_at_ms")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FOUND_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RECOVERED_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
+    DEAD_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    HOLES_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    reason: str
+    found_at_ms: int
+    bytes: int
+    state: str
+    progress: float
+    recovered: int
+    known: int
+    settled: int
+    dead: int
+    damaged: int
+    lost: int
+    holes: str
+    finished_at_ms: int
+    def __init__(self, source: _Optional[str] = ..., reason: _Optional[str] = ..., found_at_ms: _Optional[int] = ..., bytes: _Optional[int] = ..., state: _Optional[str] = ..., progress: _Optional[float] = ..., recovered: _Optional[int] = ..., known: _Optional[int] = ..., settled: _Optional[int] = ..., dead: _Optional[int] = ..., damaged: _Optional[int] = ..., lost: _Optional[int] = ..., holes: _Optional[str] = ..., finished_at_ms: _Optional[int] = ...) -> None: ...
 
 class TallyRequest(_message.Message):
     __slots__ = ("since_ms", "until_ms")

@@ -89,6 +89,11 @@ class AdminServiceStub:
                 request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.TallyRequest.SerializeToString,
                 response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.TallyReply.FromString,
                 _registered_method=True)
+        self.StartSalvage = channel.unary_unary(
+                '/spoold.admin.v1.AdminService/StartSalvage',
+                request_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.StartSalvageRequest.SerializeToString,
+                response_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Salvage.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -167,6 +172,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartSalvage(self, request, context):
+        """Has brought over what is left of a damaged spool, behind live traffic; one that was begun before stays as it is.
+        NOT_FOUND when there is none, FAILED_PRECONDITION when it is in use or can't be read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -224,6 +237,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Tally,
                     request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.TallyRequest.FromString,
                     response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.TallyReply.SerializeToString,
+            ),
+            'StartSalvage': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartSalvage,
+                    request_deserializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.StartSalvageRequest.FromString,
+                    response_serializer=spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Salvage.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -523,6 +541,33 @@ class AdminService:
             '/spoold.admin.v1.AdminService/Tally',
             spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.TallyRequest.SerializeToString,
             spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.TallyReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartSalvage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/spoold.admin.v1.AdminService/StartSalvage',
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.StartSalvageRequest.SerializeToString,
+            spoold_dot_api_dot_spoold_dot_admin_dot_v1_dot_admin__pb2.Salvage.FromString,
             options,
             channel_credentials,
             insecure,
