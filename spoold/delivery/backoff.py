@@ -29,9 +29,9 @@ class RetryPolicy:
     def wait_seconds(self, failures: int, retry: Retry, entropy: Entropy) -> float:
         """Seconds to wait after the ``failures``-th failure in a row (1 for the first).
 
-        Retry-After wins, up to ``max_retry_after_seconds``, if it asks for any wait: who fails and says 0, or a time that
-        is past by our clock, must not be hammered. Else exponential with full jitter; a lane that is down
-        probes every ``max_delay_seconds``. What the fact sheet asks for is a minimum.
+        Retry-After wins, up to ``max_retry_after_seconds``, if it asks for any wait: who fails and says 0, or a time
+        that is past by our clock, must not be hammered. Else exponential with full jitter; a lane that is down probes
+        every ``max_delay_seconds``. What the fact sheet asks for is a minimum.
         """
         if retry.after_seconds:
             wait = min(retry.after_seconds, self.max_retry_after_seconds)
