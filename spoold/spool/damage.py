@@ -17,7 +17,7 @@ from pathlib import Path
 from spoold.clock import Clock, Entropy
 from spoold.errors import SpoolCorruptError, SpooldError, SpoolFailedError
 from spoold.spool.facts import read_facts
-from spoold.spool.journal import DATABASE_NAME
+from spoold.spool.journal import DATABASE_NAME, EMPTY_BYTES
 from spoold.spool.pages import Pages
 from spoold.spool.quarantine import Quarantine, finish_quarantine, quarantine, quarantines, read_mark
 from spoold.spool.salvage import take_over
@@ -85,7 +85,7 @@ def _find_damage(directory: Path) -> str | None:
     size, log_size = (_size(directory / name) for name in (DATABASE_NAME, f"{DATABASE_NAME}-wal"))
     if size is None:
         return f"{DATABASE_NAME} is missing, and its log of {log_size} bytes is there" if log_size else None
-    if size == 0:
+    if size <= EMPTY_BYTES:
         return f"{DATABASE_NAME} is empty" + (f", and its log has {log_size} bytes" if log_size else "")
     return None
 

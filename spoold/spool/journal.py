@@ -12,6 +12,8 @@ from persistqueue import SQLiteQueue
 from spoold.spool.schema import check_is_spool
 
 DATABASE_NAME = "spool.db"
+#: SQLite takes a file of one byte for an empty one too, and deletes the log of an empty database.
+EMPTY_BYTES = 1
 _BUSY_SECONDS = 10.0
 
 

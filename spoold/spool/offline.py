@@ -21,7 +21,7 @@ from spoold.errors import SpoolUnreadableError
 from spoold.record import DamagedEvent, Event
 from spoold.spool.audit import Moment, begin_reading
 from spoold.spool.balance import Audit, AuditPosition, TallyPage, TallyPosition
-from spoold.spool.journal import DATABASE_NAME
+from spoold.spool.journal import DATABASE_NAME, EMPTY_BYTES
 from spoold.spool.reader import Reader, connect_reader
 from spoold.spool.rows import State, find_row, load_state
 from spoold.spool.salvaged import Salvage
@@ -183,8 +183,8 @@ class _OneConnectionReader(Reader):
 def _open(file: Path, stack: ExitStack) -> OfflineSpool:
     for _ in range(_TRIES):
         before = _look(file)
-        if not before.database[0]:
-            # SQLite would delete the log of a database that is empty, whoever opens it.
+        if before.database[0] <= EMPTY_BYTES:
+            # SQLite would delete its log, whoever opens it.
             raise SpoolUnreadableError(
                 f"the spool in {file.parent} can't be read: {file.name} is empty; "
                 "spoolctl salvage tells what its log holds"
