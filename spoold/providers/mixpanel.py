@@ -311,7 +311,7 @@ def _vouches_for_rest(route: str, status: int, fields: Mapping[str, object], tak
 
 def _failure_text(entry: Mapping[str, object]) -> str:
     """The provider's message, with the field unless the message names it."""
-    said = [value for value in (entry.get("message"), entry.get("field")) if isinstance(value, str) and value]
+    said = [value for value in (entry.get("message"), entry.get("field")) if isinstance(value, str) and value.strip()]
     if not said:
         return "refused without a reason"
     return said[0] if len(said) == 1 or said[1] in said[0] else f"{said[0]} (field {said[1]})"

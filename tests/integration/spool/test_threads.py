@@ -15,7 +15,7 @@ from spoold.spool.store import commit
 from spoold.spool.values import Receipt
 from tests.support.clock import FakeClock
 from tests.support.events import make_draft, make_drafts
-from tests.support.spools import MIB, OpenSpool, make_settlement, running_spool
+from tests.support.spools import MIB, OpenSpool, running_spool
 
 LANE = "mixpanel"
 PATIENCE_SECONDS = 20.0
@@ -159,8 +159,8 @@ def test_a_wait_ends_at_once_when_enough_is_pending_or_at_its_timeout(
 
 
 def break_rule(opened: OpenSpool) -> None:
-    """A lane's thread makes a mistake that can't be."""
-    opened.spool.settle(opened.spool.claim(LANE), make_settlement(0, 99))
+    """Something that the writer must not survive: a mistake that nobody thought of."""
+    opened.spool.commits.submit_write(lambda _tx: {}["mistake"]).result(PATIENCE_SECONDS)
 
 
 def test_a_writer_that_dies_leaves_nobody_waiting(state_dir: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_writer_that_dies_leaves_nobody_waiting(state_dir: Path) -> None:
         assert isinstance(opened.spool.append([make_draft()]).exception(PATIENCE_SECONDS), SpoolFailedError)
         with pytest.raises(SpoolFailedError):
             opened.spool.claim(LANE)
-    assert isinstance(opened.writer_error, ValueError)
+    assert isinstance(opened.writer_error, KeyError)
 
 
 def test_a_disk_that_fails_under_many_callers_answers_each(state_dir: Path) -> None:
