@@ -160,7 +160,11 @@ def test_a_wait_ends_at_once_when_enough_is_pending_or_at_its_timeout(
 
 def break_rule(opened: OpenSpool) -> None:
     """Something that the writer must not survive: a mistake that nobody thought of."""
-    opened.spool.commits.submit_write(lambda _tx: {}["mistake"]).result(PATIENCE_SECONDS)
+
+    def mistake(_tx: object) -> object:
+        raise KeyError("mistake")
+
+    opened.spool.commits.submit_write(mistake).result(PATIENCE_SECONDS)
 
 
 def test_a_writer_that_dies_leaves_nobody_waiting(state_dir: Path) -> None:
