@@ -1,9 +1,8 @@
 """Moving a damaged spool aside: whole, never changed, and found complete or not at all after a crash at any moment.
 
 The files are linked into ``quarantine/part`` and synced, a note of what the next spool must know is written beside
-them, and the folder takes its final name: from then on the quarantine is complete. Only then the old names go, the
-database's first: a database that has lost its log would be opened as if all were well, but a log without its database
-is recognised. A start that finds an old name which is the same file as a quarantined one finishes what was begun.
+them, and the folder takes its final name: from then on the quarantine is complete. Only then the old names go. A start
+that finds an old name which is the same file as a quarantined one finishes what was begun, before it looks at anything.
 """
 
 import errno
@@ -24,7 +23,6 @@ MARK_NAME = "damaged"
 _PART_NAME = "part"
 _NOTE_NAME = "quarantine.json"
 _LOG_NAME = f"{DATABASE_NAME}-wal"
-#: In the order in which their old names go.
 _NAMES = (DATABASE_NAME, _LOG_NAME, f"{DATABASE_NAME}-journal")
 _INDEX_NAME = f"{DATABASE_NAME}-shm"
 #: The next journal begins so far behind the last one (design: damage).

@@ -58,6 +58,10 @@ def break_schema(directory: Path) -> None:
     overwrite(directory / "spool.db", 100, b"\xff" * 300)
 
 
+def break_schema_beside_log(directory: Path) -> None:
+    overwrite(directory / "spool.db", 100, b"\xff" * 300)
+
+
 def break_log(directory: Path) -> None:
     log = directory / "spool.db-wal"
     overwrite(log, log.stat().st_size // 2, b"\xa5" * 64)
@@ -87,6 +91,7 @@ def mark(directory: Path) -> None:
 DAMAGES: list[tuple[Callable[[Path], None], str]] = [
     (break_header, "not a database"),
     (break_schema, "malformed"),
+    (break_schema_beside_log, "malformed"),
     (break_log, "the log is damaged"),
     (break_log_header, "the log is damaged"),
     (empty, "is empty, and its log"),

@@ -316,6 +316,67 @@ def test_a_spool_that_is_damaged_again_takes_up_the_first_salvage_where_it_was(o
     again.spool.close()
 
 
+def test_a_spool_that_is_damaged_again_does_not_begin_the_first_salvage_anew(old: OpenSpool, state_dir: Path) -> None:
+    close_as_damaged(old)
+    opened = recover(state_dir)
+    opened.salvage()
+    for lane, count in (("a", 601), ("b", 300)):
+        opened.settle(opened.spool.claim(lane), opened.store.state.spool.last_seq, delivered=count)
+    opened.clock = FakeClock(opened.clock.wall_ms() + 60_000)
+    close_as_damaged(opened)
+
+    again = recover(state_dir)
+    first, second = again.salvage()
+
+    assert (first.recovered, second.recovered, second.settled) == (601, 0, 601)
+    assert again.pending("a") == again.pending("b") == []
+    assert terms(again, "a") == (998, 2, 0, 0, 0, 0)
+    again.spool.close()
+
+
+def test_what_was_forgotten_does_not_come_back(state_dir: Path) -> None:
+    """Its pages are free, and its rows still stand on them."""
+    clock = FakeClock()
+    with open_spool(state_dir, clock=clock, retention_seconds=1) as opened:
+        opened.spool.open_lane("a", "mixpanel", "earliest")
+        opened.append(make_drafts(EVENTS))
+        move(opened, "a", 900, delivered=900)
+        clock.advance(60)
+        while opened.spool.trim(100):
+            pass
+        known = ids(opened)
+        opened.rows("UPDATE lane SET delivered = 7")
+        close_as_damaged(opened)
+
+    later = recover(state_dir, lanes=("a",))
+    [salvage] = later.salvage()
+
+    assert len(known) == 100
+    assert sorted(later.pending("a")) == sorted(known.values())
+    assert salvage.lost == 0
+    later.spool.close()
+
+
+def test_a_seq_that_is_damaged_hides_no_event(old: OpenSpool, state_dir: Path) -> None:
+    """Event 600 says that it is event 88, with which every lane was done."""
+    known = ids(old)
+    close_as_damaged(old)
+    with open_spool(state_dir):
+        pass
+    content = bytearray((state_dir / "spool.db").read_bytes())
+    record = content.index(bytes.fromhex(known[600].replace("-", ""))) - 2
+    # The row: its size, its seq (600 in two bytes), its header of four or five bytes, its values.
+    seq = content.rindex(b"\x84\x58", record - 12, record)
+    content[seq] ^= 0x04
+    (state_dir / "spool.db").write_bytes(content)
+
+    opened = recover(state_dir)
+    opened.salvage()
+
+    assert known[600] in opened.pending("a")
+    opened.spool.close()
+
+
 def test_the_files_are_closed_between_two_salvages(old: OpenSpool, state_dir: Path) -> None:
     close_as_damaged(old)
     opened = recover(state_dir)
