@@ -117,7 +117,10 @@ def salvage_offline(folder: Path, directory: Path, clock: Clock, entropy: Entrop
 
 
 def _carry_out(spool: "_Offline", salvage: Salvage, directory: Path, clock: Clock) -> Iterator[Salvage]:
-    spool.apply(lambda tx: begin_salvage(tx, salvage))
+    begun = spool.apply(lambda tx: begin_salvage(tx, salvage))
+    yield begun
+    if not begun.is_running:
+        return
     salvager = Salvager(spool, directory, clock, spool)
     try:
         while salvager.step(clock.monotonic()) is not None:

@@ -1,6 +1,7 @@
 """A damaged spool: events are taken again at once, and what it held is delivered."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -137,3 +138,47 @@ def test_spoolctl_salvages_a_copy_into_a_running_daemon(
         provider.wait_until(lambda: provider.event_count == EVENTS)
         assert daemon.stop() == 0
     assert provider.events_by_insert_id.keys() == set(pending)
+
+
+def test_spoolctl_salvages_into_a_spool_whose_daemon_is_down(
+    tmp_path: Path, provider: ProviderServer, settings: Settings, pending: list[str], spoolctl: Spoolctl
+) -> None:
+    aside = (tmp_path / "spool").rename(tmp_path / "aside")
+    overwrite(aside / "spool.db", 0, b"\xa5" * 4096)
+    before = (aside / "spool.db").read_bytes()
+    offline = ("--socket", str(tmp_path / "nobody.sock"), "--spool", str(tmp_path / "spool"))
+    with DaemonProcess(tmp_path, **settings) as daemon:
+        assert daemon.stop() == 0
+
+    for recovered in (EVENTS, EVENTS):
+        run = spoolctl(*offline, "salvage", str(aside), "--apply")
+        assert run.returncode == 0, run.stderr
+        assert f"{recovered} events brought over" in run.stdout
+        assert "is not running" in run.stderr
+    with DaemonProcess(tmp_path, **settings) as daemon:
+        provider.wait_until(lambda: provider.event_count == EVENTS)
+        assert daemon.stop() == 0
+
+    assert provider.events_by_insert_id.keys() == set(pending)
+    assert (aside / "spool.db").read_bytes() == before
+    assert [path.name for path in aside.iterdir() if path.name.startswith("spool.db")] == ["spool.db"]
+
+
+def test_spoolctl_salvage_says_what_can_not_be(tmp_path: Path, settings: Settings, spoolctl: Spoolctl) -> None:
+    """Exit codes 4 and 5."""
+    (tmp_path / "empty").mkdir()
+    with DaemonProcess(tmp_path, **settings) as daemon:
+        for more in ((), ("--apply",)):
+            nothing = spoolctl("salvage", str(tmp_path / "empty"), *more, daemon=daemon)
+            assert (nothing.returncode, "there is no spool in" in nothing.stderr) == (4, True)
+
+            in_use = spoolctl("salvage", str(daemon.spool_dir), *more, daemon=daemon)
+            assert (in_use.returncode, f"is in use by process {daemon.pid}" in in_use.stderr) == (5, True)
+
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        shutil.copy(daemon.spool_dir / "spool.db", copy)
+        offline = ("--socket", str(tmp_path / "nobody.sock"), "--spool", str(daemon.spool_dir))
+        owned = spoolctl(*offline, "salvage", str(copy), "--apply")
+        assert (owned.returncode, f"process {daemon.pid} owns the spool" in owned.stderr) == (5, True)
+        assert daemon.stop() == 0
