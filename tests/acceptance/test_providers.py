@@ -51,6 +51,9 @@ def test_every_kind_gets_every_event_once_and_in_its_own_words(
 
     for kind, server in servers.items():
         records = got(server)
+        if kind == "mixpanel":
+            # Events and profiles go to endpoints of their own, at the same time.
+            records = sorted(records, key=lambda record: "$token" in record)
         for record in records:
             record.pop("received_at_ms", None)
         assert records == records_of_each(kind, server.token), kind
