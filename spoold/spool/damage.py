@@ -1,8 +1,9 @@
 """Opening a spool, and what is done when it is damaged: it goes into quarantine, and a new one is opened in its place.
 
 Only what SQLite calls damage (SQLITE_CORRUPT, SQLITE_NOTADB), at the start or in an earlier run, and what it would
-overlook and destroy: an empty or missing database beside a log, a log that is another's or broken in its midst. Never
-a full disk, a permission, an I/O error, a newer format, or another program's database.
+overlook and destroy: an empty or missing database beside a log, a log that is another's or broken in its midst, a value
+that its table does not take. Never a full disk, a permission, an I/O error, a newer format, or another program's
+database.
 
 A run that met damage leaves a mark, and that is enough: SQLite may open the same file without noticing, and to look at
 all of it (``PRAGMA quick_check``) would keep callers waiting for minutes. A file that was whole after all loses

@@ -78,7 +78,7 @@ def look(connection: sqlite3.Connection) -> Sight | None:
     """What a connection sees; None where it can't be read."""
     with suppress(sqlite3.Error, UnicodeDecodeError):
         row = connection.execute(SQL["load_spool"]).fetchone()
-        return None if row is None else Sight(id_tag=row[5], last_seq=row[3])
+        return Sight(id_tag=row[5], last_seq=row[3]) if row is not None and isinstance(row[3], int) else None
     return None
 
 

@@ -13,7 +13,7 @@ from spoold.record import DamagedEvent, Event, read_record
 from spoold.spool.audit import Moment, audit_step
 from spoold.spool.balance import AuditPosition, AuditStep, TallyPage, TallyPosition
 from spoold.spool.lookup import find_seq
-from spoold.spool.rows import LaneRow, ReplayRow, State, find_row, pending_events
+from spoold.spool.rows import LaneRow, ReplayRow, State, find_row, pending_events, sound
 from spoold.spool.salvaged import Salvage
 from spoold.spool.selecting import (
     Scope,
@@ -196,7 +196,7 @@ class Reader:
     def salvages(self) -> list[Salvage]:
         """What was brought over from damaged spools, or is being, the oldest first."""
         with self._connection() as connection:
-            return [Salvage(*row) for row in connection.execute(SQL["load_salvages"])]
+            return [Salvage(*sound("salvage", Salvage, row)) for row in connection.execute(SQL["load_salvages"])]
 
     def close(self) -> None:
         """Close what is idle; nothing may be reading."""

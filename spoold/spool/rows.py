@@ -1,11 +1,11 @@
 """The spool's state as values: one spool row and one row a lane, read once and kept in step with the commits."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from spoold.errors import UnknownLaneError
+from spoold.errors import SpoolCorruptError, UnknownLaneError
 from spoold.spool.statements import SQL
 from spoold.spool.values import LaneState, RetryState
 
@@ -240,15 +240,27 @@ def find_row(rows: Mapping[str, _T], name: str) -> _T:
 
 
 def load_state(connection: sqlite3.Connection) -> State:
-    """Read the whole state: a few rows, whatever the backlog (I8)."""
-    spool = SpoolRow(*connection.execute(SQL["load_spool"]).fetchone())
+    """Read the whole state: a few rows, whatever the backlog (I8).
+
+    Raises:
+        SpoolCorruptError: A row holds what its table does not take: only damage puts it there.
+    """
+    spool = SpoolRow(*sound("spool", SpoolRow, connection.execute(SQL["load_spool"]).fetchone()))
     gaps: dict[str, list[Gap]] = {}
     for lane, *gap in connection.execute(SQL["load_gaps"]):
-        gaps.setdefault(lane, []).append(Gap(*gap))
-    rows = connection.execute(SQL["load_lanes"]).fetchall()
+        gaps.setdefault(lane, []).append(Gap(*sound("lane_gap", Gap, gap)))
+    rows = [sound("lane", LaneRow, row) for row in connection.execute(SQL["load_lanes"]).fetchall()]
     lanes = {row[0]: replace(LaneRow(*row), gaps=tuple(gaps.get(row[0], ()))) for row in rows}
-    replays = (ReplayRow(*row) for row in connection.execute(SQL["load_replays"]))
+    replays = (ReplayRow(*sound("replay", ReplayRow, row)) for row in connection.execute(SQL["load_replays"]))
     return State(spool, lanes, {replay.id: replay for replay in replays})
+
+
+def sound(table: str, row: type, values: Sequence[Any]) -> Sequence[Any]:
+    """The values, if they are of the kinds that ``row`` has. Raises SpoolCorruptError as ``load_state`` does."""
+    kinds = row.__annotations__.values()
+    if not all(isinstance(value, kind) for value, kind in zip(values, kinds, strict=False)):
+        raise SpoolCorruptError(f"the table {table} holds what it can't")
+    return values
 
 
 def pending_events(connection: sqlite3.Connection, state: State) -> int:

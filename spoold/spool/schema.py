@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from importlib import resources
 
-from spoold.errors import SpoolUnreadableError, SpoolVersionError
+from spoold.errors import SpoolCorruptError, SpoolUnreadableError, SpoolVersionError
 
 _CREATE = "CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL, min_reader INTEGER NOT NULL)"
 #: The oldest format that reads what each migration leaves behind; a migration not listed here keeps the last one.
@@ -38,8 +38,9 @@ def migrate(
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute(_CREATE)
-        row = connection.execute("SELECT version, min_reader FROM schema").fetchone()
-        version, needed = row or (0, 0)
+        version, needed = connection.execute("SELECT version, min_reader FROM schema").fetchone() or (0, 0)
+        if not isinstance(version, int) or not isinstance(needed, int):
+            raise SpoolCorruptError("the table schema holds what it can't")
         if needed > newest:
             raise SpoolVersionError(
                 f"the spool has format {version}, which needs a program that reads format {needed}; "

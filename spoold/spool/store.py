@@ -18,7 +18,7 @@ from spoold.spool.audit import Moment, begin_reading
 from spoold.spool.journal import DATABASE_NAME, JournalQueue
 from spoold.spool.leftover import check_log, kept_log, leftover_log
 from spoold.spool.quarantine import find_beginning
-from spoold.spool.rows import State, load_state
+from spoold.spool.rows import State, load_state, sound
 from spoold.spool.salvaged import Salvage
 from spoold.spool.schema import migrate, shipped_migrations
 from spoold.spool.space import Space
@@ -256,7 +256,7 @@ class Store:
 
     def salvages(self) -> list[Salvage]:
         """What was ever brought over from damaged spools, or is being, the oldest first."""
-        return [Salvage(*row) for row in self.connection.execute(SQL["load_salvages"])]
+        return [Salvage(*sound("salvage", Salvage, row)) for row in self.connection.execute(SQL["load_salvages"])]
 
     def _classified(self, error: sqlite3.Error) -> SpooldError:
         found = classify(error)

@@ -34,7 +34,10 @@ def test_random_bytes_at_random_places_alter_nothing(known: Known, state_dir: Pa
             start, size = rng.randrange(len(content)), rng.choice([1, 16, 512, 4096, 20_000])
             content[start : start + size] = rng.randbytes(len(content[start : start + size]))
         (directory / file).write_bytes(content)
-        outcomes[check_life(known, directory, f"SEED={_SEED} {file} {number}", most_lost=len(known.events))] += 1
+        told = f"SEED={_SEED} {file} {number}"
+        # The log's last commits, where nothing whole stands behind them, are what a power cut leaves.
+        is_log = file != "spool.db"
+        outcomes[check_life(known, directory, told, most_lost=len(known.events), may_be_silent=is_log)] += 1
         shutil.rmtree(directory)
     print(file, dict(outcomes))
 
