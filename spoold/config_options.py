@@ -13,8 +13,6 @@ from spoold.units import parse_size
 
 #: What a credential may be called whatever its kind calls it.
 _SYNONYM = "api_key"
-#: Standard Webhooks signs with each of several secrets while they are changed (providers.md 8).
-_MAY_BE_SEVERAL = "secret"
 
 Table = dict[str, Any]
 
@@ -105,7 +103,7 @@ def _outside(draft: Draft, lane: str, key: str, kind: Kind, environ: Mapping[str
 
 
 def _checked(draft: Draft, key: str, kind: Kind, given: object, source: str) -> str | None:
-    form = check.secrets if kind.credential == _MAY_BE_SEVERAL else check.secret
+    form = check.secrets if kind.takes_several else check.secret
     draft.hide(key)
     draft.sources[key] = source
     draft.written[key] = given

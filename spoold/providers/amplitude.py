@@ -27,7 +27,7 @@ from spoold.providers.base import (
 )
 from spoold.providers.http import checked_url, common_outcome, plain_text, status_reason
 from spoold.providers.placeholders import FORBIDDEN_BY_AMPLITUDE, usable_id
-from spoold.providers.wire import iso_time, parsed_json
+from spoold.providers.wire import iso_time, parsed_json, whole_number
 from spoold.record import Event, canonical_json
 
 _PATHS = {"httpapi": "/2/httpapi", "batch": "/batch"}
@@ -300,12 +300,8 @@ def _indexes(listed: object, count: int) -> list[int]:
 
 
 def _whole(value: object) -> int | None:
-    """``value`` as an integer, whether it came as a number or as its digits; True is none."""
-    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """``value`` as an integer, whether it came as a number or as its digits."""
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else whole_number(value)
 
 
 #: The US host is the default; Europe by name (providers.md 3.1).

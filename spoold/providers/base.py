@@ -245,6 +245,7 @@ class Kind:
         regions: Further base URLs by the name that ``region`` may have.
         credential: Name of the key that holds the credential; ``api_key`` is understood too.
         needs_credential: Whether a lane without one is refused.
+        takes_several: Whether the credential may be several, with blanks between them.
         doubt_credential: A sentence for the log when a credential can't be right by its looks, else an empty text.
         options: Further keys by name.
     """
@@ -254,6 +255,7 @@ class Kind:
     regions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     credential: str = "api_key"
     needs_credential: bool = True
+    takes_several: bool = False
     doubt_credential: Callable[[str], str] = lambda _credential: ""
     options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
 

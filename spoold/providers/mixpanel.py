@@ -28,6 +28,7 @@ from spoold.providers.base import (
 )
 from spoold.providers.http import checked_url, common_outcome, plain_text, status_reason
 from spoold.providers.placeholders import FORBIDDEN_BY_MIXPANEL, usable_id
+from spoold.providers.wire import parsed_json, whole_number
 from spoold.record import Event, canonical_json
 
 #: Providers.md 2.4.
@@ -129,7 +130,7 @@ class Mixpanel:
         captive portal, so the whole request is sent again. ``failed_records`` count at any status, provided that
         the reply also accounts for every record that it does not list.
         """
-        answer = _parse(reply.body)
+        answer = parsed_json(reply.body)
         fields = answer if isinstance(answer, dict) else {}
         outcome = self._read_failures(route, len(parts), reply, fields)
         if outcome is None and reply.status == _OK:
@@ -262,36 +263,19 @@ def _body_bytes(parts: Sequence[bytes]) -> int:
     return sum(map(len, parts)) + len(parts) + 1
 
 
-def _parse(body: bytes) -> object:
-    try:
-        parsed: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    return parsed
-
-
-def _whole(value: object) -> int | None:
-    """``value`` as an integer: the schema says "number", so 2.0 is one too; True is none."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    return int(value) if isinstance(value, float) and value.is_integer() else None
-
-
 def _is_number(value: object, number: int) -> bool:
-    return _whole(value) == number
+    return whole_number(value) == number
 
 
 def _index(value: object, parts: int) -> int | None:
-    index = _whole(value)
+    index = whole_number(value)
     return index if index is not None and 0 <= index < parts else None
 
 
 def _taken(fields: Mapping[str, object]) -> int | None:
     """How many records the provider says it took; ``num_good_events`` is what /engage calls it (providers.md 2.5)."""
-    taken = _whole(fields.get("num_records_imported"))
-    return taken if taken is not None else _whole(fields.get("num_good_events"))
+    taken = whole_number(fields.get("num_records_imported"))
+    return taken if taken is not None else whole_number(fields.get("num_good_events"))
 
 
 def _mismatch(expected: int, taken: int | None) -> str:

@@ -1,7 +1,7 @@
 """Webhook: batches of events to any URL, signed by Standard Webhooks 1.0.0 (providers.md 8).
 
-The body is a JSON array, of one event too. Its elements are what ``spoolctl peek`` shows of an event (``event_id``,
-``type``, ``event_name``, ``user_id``, ``anonymous_id``, ``properties``, ``timestamp_ms``, ``received_at_ms``), or
+The body is a JSON array, of one event too. Its elements have an event's fields (``event_id``, ``type``,
+``event_name``, ``user_id``, ``anonymous_id``, ``properties``, ``timestamp_ms``, ``received_at_ms``), or
 CloudEvents 1.0. ``webhook-id`` names the batch, whose events are the same on each attempt; each event has an id of its
 own besides, to be known again by.
 
@@ -16,7 +16,6 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 import orjson
@@ -40,6 +39,7 @@ from spoold.providers.base import (
     whole_option,
 )
 from spoold.providers.http import checked_url, common_outcome, plain_text, status_reason
+from spoold.providers.wire import iso_time
 from spoold.record import Event, canonical_json, event_fields
 
 _ROUTE = "hook"
@@ -54,7 +54,6 @@ _JSON = "json"
 _CLOUDEVENTS = "cloudevents"
 _CONTENT_TYPES = {_JSON: "application/json", _CLOUDEVENTS: "application/cloudevents-batch+json"}
 _SOURCE = "spoold"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - what each secret begins with
 _SECRET_BYTES = range(24, 65)
@@ -166,8 +165,8 @@ class Webhook:
             "id": event.event_id,
             "source": self._source,
             "type": f"spoold.{event.kind}.v1",
-            "time": _rfc3339(event.timestamp_ms),
-            "recordedtime": _rfc3339(event.received_at_ms),
+            "time": iso_time(event.timestamp_ms),
+            "recordedtime": iso_time(event.received_at_ms),
             "datacontenttype": "application/json",
             "data": event.properties,
         }
@@ -179,11 +178,6 @@ class Webhook:
 def _json_fields(event: Event) -> dict[str, object]:
     # Not the place in this machine's journal: a receiver of several machines would see each number many times.
     return {name: value for name, value in event_fields(event).items() if name != "seq"}
-
-
-def _rfc3339(time_ms: int) -> str:
-    moment = _EPOCH + timedelta(milliseconds=time_ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _signature(key: bytes, signed: bytes) -> str:
@@ -260,6 +254,8 @@ KIND = Kind(
     Webhook,
     credential="secret",
     needs_credential=False,
+    # Each of several signs while they are changed (providers.md 8).
+    takes_several=True,
     options={
         "format": Option(default=_JSON, choices=(_JSON, _CLOUDEVENTS)),
         "source": Option(default=_SOURCE),

@@ -22,3 +22,12 @@ def parsed_json(body: bytes) -> object:
     except orjson.JSONDecodeError:
         return None
     return parsed
+
+
+def whole_number(value: object) -> int | None:
+    """``value`` as an integer: schemas say "number", so 2.0 is one too; True is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
