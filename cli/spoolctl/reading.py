@@ -147,7 +147,8 @@ class OfflineDesk:
         return admin_pb2.LaneStatus(
             name=lane.name,
             kind=lane.kind,
-            state=_lane_word(lane),
+            # After how many failures a lane is down is in the configuration, not in the spool.
+            state=lane.word(),
             accepted=lane.accepted,
             pending=lane.pending,
             delivered=lane.delivered,
@@ -163,17 +164,6 @@ class OfflineDesk:
     def _age(self, lane: str) -> float | None:
         received_at_ms = self._spool.oldest_pending_at_ms(lane)
         return None if received_at_ms is None else max(0.0, (SystemClock().wall_ms() - received_at_ms) / 1000)
-
-
-def _lane_word(lane: LaneState) -> str:
-    if lane.is_closed:
-        return "closed"
-    if lane.is_paused:
-        return "paused"
-    if lane.retry.is_stopped:
-        return "stopped"
-    # After how many failures a lane is down is in the configuration, not in the spool.
-    return "backoff" if lane.retry.failures else "idle"
 
 
 def salvage_message(salvage: Salvage) -> admin_pb2.Salvage:

@@ -91,7 +91,7 @@ class StatusReader:
         return admin_pb2.LaneStatus(
             name=state.name,
             kind=state.kind,
-            state=_lane_word(state, lane),
+            state=state.word(None if lane is None else lane.state),
             accepted=state.accepted,
             pending=state.pending,
             delivered=state.delivered,
@@ -127,12 +127,3 @@ class StatusReader:
     def _age(self, at_ms: int | None) -> float | None:
         """How long ago; never negative, however the clock was set."""
         return None if at_ms is None else max(0.0, (self._clock.wall_ms() - at_ms) / 1000)
-
-
-def _lane_word(state: LaneState, lane: LaneView | None) -> str:
-    if state.is_closed:
-        return "closed"
-    # Whatever else is wrong with it, nothing is sent before an operator says so.
-    if state.is_paused:
-        return "paused"
-    return "idle" if lane is None else lane.state

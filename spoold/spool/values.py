@@ -106,6 +106,23 @@ class LaneState:
         """Accepted for this lane and not yet settled."""
         return self.accepted - self.delivered - self.dead - self.filtered - self.purged
 
+    def word(self, running: str | None = None) -> str:
+        """How it stands, in one word.
+
+        Args:
+            running: What the lane itself says where it runs: only it knows when it sends, and when it is down.
+        """
+        if self.is_closed:
+            return "closed"
+        # Whatever else is wrong with it, nothing is sent before an operator says so.
+        if self.is_paused:
+            return "paused"
+        if running is not None:
+            return running
+        if self.retry.is_stopped:
+            return "stopped"
+        return "backoff" if self.retry.failures else "idle"
+
 
 class Lease(NamedTuple):
     """The right to settle a lane, until somebody claims it anew."""
