@@ -220,8 +220,7 @@ class Daemon:
         config = self._config.spool
         space = Space(directory, SpaceLimits(config.max_bytes, config.min_free_bytes))
         opened = open_store(directory, space, self._clock, self._entropy, durability=config.durability)
-        if opened.quarantined is not None:
-            moved = opened.quarantined
+        if (moved := opened.quarantined) is not None:
             _log.error("spool quarantined", path=str(moved.folder), reason=moved.reason, bytes=moved.bytes)
         self._spool = LocalSpool(
             opened.store,
@@ -391,8 +390,11 @@ class Daemon:
 
     def _lane_died(self, name: str, error: BaseException) -> None:
         _log.error("a lane died", lane=name, error=str(error), kind=type(error).__name__)
-        self._loop.call_soon_threadsafe(self._loop.call_later, _RESTART_SECONDS, self._restart_lane, name)
+        asyncio.run_coroutine_threadsafe(self._restart_lane(name), self._loop)
 
-    def _restart_lane(self, name: str) -> None:
-        if not self._is_draining:
-            self._loop.run_in_executor(None, self._fleet.restart, name)
+    async def _restart_lane(self, name: str) -> None:
+        await asyncio.sleep(_RESTART_SECONDS)
+        async with self._reloads:
+            # Beside a reload or the final flush it would be nobody's to stop.
+            if not self._is_draining:
+                await asyncio.to_thread(self._fleet.restart, name)
