@@ -1,7 +1,7 @@
 """A stretch of a lane's way while it is being sent: which calls are left, and what is known of each event."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import takewhile
 from typing import Literal, NamedTuple, TypeAlias
@@ -22,6 +22,7 @@ class Item:
         in_order: It must neither overtake nor be overtaken on its route.
         attempts: How often it was sent.
         failures: How often it failed alone while others were delivered.
+        size: Bytes in a request body, separators included.
     """
 
     seq: int
@@ -30,11 +31,10 @@ class Item:
     in_order: bool = False
     attempts: int = 0
     failures: int = 0
+    size: int = field(init=False)
 
-    @property
-    def size(self) -> int:
-        """Bytes in a request body, separators included."""
-        return sum(len(part) + 1 for part in self.parts)
+    def __post_init__(self) -> None:
+        self.size = sum(map(len, self.parts)) + len(self.parts)
 
 
 @dataclass(slots=True, eq=False)

@@ -18,17 +18,12 @@ _BODY_BYTES = 2
 
 
 class Encoded(NamedTuple):
-    """An event, ready to be sent, or the reason why it never will be.
-
-    Attributes:
-        size: Bytes of the item in a request body, separators included: asked for several times, counted once.
-    """
+    """An event, ready to be sent, or the reason why it never will be."""
 
     seq: int
     route: str
     item: Item | None
     fate: DeadLetter | None
-    size: int = 0
 
 
 class Feed:
@@ -76,7 +71,7 @@ class Feed:
             first = self._ahead[0]
             if upto is not None and first.seq > upto:
                 break
-            if fills and first.item is not None and not rooms[first.route].takes(first.item, first.size) and taken:
+            if fills and first.item is not None and not rooms[first.route].takes(first.item) and taken:
                 break
             taken.append(self._ahead.popleft())
         # Behind the last event may lie a gap, which goes with it.
@@ -108,9 +103,9 @@ class Room:
         self._bytes = min(limits.max_body_bytes, max_body_bytes or limits.max_body_bytes) - _BODY_BYTES
         self._parts = limits.max_parts
 
-    def takes(self, item: Item, size: int) -> bool:
-        """Take the room of one more event of so many bytes; False when it does not fit."""
-        self._bytes -= size
+    def takes(self, item: Item) -> bool:
+        """Take the room of one more event; False when it does not fit."""
+        self._bytes -= item.size
         self._parts -= len(item.parts)
         return self._bytes >= 0 and self._parts >= 0
 
@@ -133,31 +128,30 @@ def encode_all(
             yield Encoded(event.seq, "", None, letter)
         else:
             route, parts, in_order = encoded
-            size = sum(map(len, parts)) + len(parts)
-            yield Encoded(event.seq, route, Item(event.seq, event.event_id, parts, in_order), None, size)
+            yield Encoded(event.seq, route, Item(event.seq, event.event_id, parts, in_order), None)
 
 
 def fill(batch: Batch, events: Iterable[Encoded], routes: Mapping[str, Limits], max_body_bytes: int | None) -> None:
     """Put ``events`` into the calls of ``batch``; what is not sent has its fate at once."""
-    by_route: dict[str, list[tuple[Item, int]]] = {route: [] for route in routes}
-    for seq, route, item, fate, size in events:
+    by_route: dict[str, list[Item]] = {route: [] for route in routes}
+    for seq, route, item, fate in events:
         if item is None:
             batch.resolve(seq, "filtered" if fate is None else fate)
         else:
-            by_route[route].append((item, size))
+            by_route[route].append(item)
     for route, items in by_route.items():
         batch.calls += _pack(route, items, routes[route], max_body_bytes)
 
 
-def _pack(route: str, items: Sequence[tuple[Item, int]], limits: Limits, max_body_bytes: int | None) -> list[Call]:
+def _pack(route: str, items: Sequence[Item], limits: Limits, max_body_bytes: int | None) -> list[Call]:
     calls: list[Call] = []
     chunk: list[Item] = []
     room = Room(limits, max_body_bytes)
-    for item, size in items:
-        if not room.takes(item, size) and chunk:
+    for item in items:
+        if not room.takes(item) and chunk:
             calls.append(Call(route, tuple(chunk)))
             chunk, room = [], Room(limits, max_body_bytes)
-            room.takes(item, size)
+            room.takes(item)
         chunk.append(item)
     if chunk:
         calls.append(Call(route, tuple(chunk)))

@@ -223,7 +223,8 @@ class Lane:
         # A lane that waits out a failure makes no extra attempt: its events are safe where they are.
         if now < self._wait_until or self._state.is_paused or not self._may_send:
             return True
-        return self._pick(now) is None and self._supply.unread(self._state) == 0
+        is_free = next_call(self._window.batches(aside_first=True), now) is not None
+        return not is_free and self._supply.unread(self._state) == 0
 
     @property
     def _is_calm(self) -> bool:
