@@ -10,7 +10,6 @@ from pathlib import Path
 from uuid import UUID
 
 import uvloop
-from prometheus_client import start_http_server
 
 from spoold import __version__
 from spoold.admin.server import AdminServer
@@ -20,13 +19,13 @@ from spoold.config import Config, LoadedConfig, describe_config
 from spoold.config_reload import ReloadResult
 from spoold.delivery.fleet import Fleet
 from spoold.door_hours import DoorHours
-from spoold.errors import ConfigError, ListenError, SpoolCorruptError, SpooldError
+from spoold.errors import ConfigError, SpoolCorruptError, SpooldError
 from spoold.gauges import CommitMetrics, read_gauges
 from spoold.ingest.server import IngestServer, IngestSettings
 from spoold.ledger_watch import LedgerWatch
 from spoold.log import configure_logging, get_logger, register_secrets
-from spoold.metrics import Metrics
-from spoold.runtime import Loop, ThreadSignal, make_lock
+from spoold.metrics import Metrics, MetricsServer
+from spoold.runtime import Loop, ThreadSignal, make_lock, on_signal
 from spoold.spool.damage import open_store
 from spoold.spool.directory import load_namespace, prepare_directory
 from spoold.spool.housekeeping import Housekeeper
@@ -88,6 +87,7 @@ class Daemon:
         self._loaded = loaded
         self._reread = reread
         self._reloads = asyncio.Lock()
+        self._reload_tasks: set[asyncio.Task[None]] = set()
         self._config = loaded.config
         self._clock = clock
         self._entropy = entropy
@@ -135,7 +135,8 @@ class Daemon:
         """Read the configuration again. On the loop's thread."""
         _log.info("reload signal received")
         # Kept: the loop itself holds its tasks weakly.
-        self._reload = self._loop.create_task(self._reload_in_turn())
+        self._reload_tasks.add(task := self._loop.create_task(self._reload_in_turn()))
+        task.add_done_callback(self._reload_tasks.discard)
 
     async def _reload_in_turn(self) -> None:
         await self._is_started.wait()
@@ -181,8 +182,8 @@ class Daemon:
         self._hurry = asyncio.Event()
         self._is_started = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self.request_stop)
-        self._loop.add_signal_handler(signal.SIGHUP, self.request_reload)
+            on_signal(number, self._loop, self.request_stop)
+        on_signal(signal.SIGHUP, self._loop, self.request_reload)
         config = self._config
         directory = spool_directory(config)
         prepare_directory(directory)
@@ -313,18 +314,8 @@ class Daemon:
         gauges = read_gauges(self._spool, lambda: self._fleet.lanes, self._clock, lambda: self._ledger.audit)
         self._metrics.add_gauges(gauges)
         host, port = address
-        try:
-            server, thread = start_http_server(port, host, self._metrics.registry)
-        except OSError as exc:
-            raise ListenError(
-                f"metrics.address (METRICS_ADDRESS) {self._config.metrics.address}: {exc.strerror}; "
-                "name another address, or an empty one to switch metrics off",
-                address=self._config.metrics.address,
-            ) from exc
-        _log.info("metrics listening", address=f"{host}:{server.server_port}")
-        stack.callback(thread.join)
-        stack.callback(server.server_close)
-        stack.callback(server.shutdown)
+        server = stack.enter_context(MetricsServer(self._metrics, host, port))
+        _log.info("metrics listening", address=server.address)
 
     async def _close_door(self) -> None:
         self._is_draining = True

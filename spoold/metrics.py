@@ -4,11 +4,14 @@ Counters and histograms are fed where the thing happens; gauges are read from th
 """
 
 from collections.abc import Callable, Iterable
+from typing import Self
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from spoold.errors import ListenError
 
 _COMMIT_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _COMMIT_EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -62,6 +65,39 @@ class Metrics:
     def add_gauges(self, read: Gauges) -> None:
         """Ask ``read`` for gauges at each scrape."""
         self.registry.register(_GaugeCollector(read))
+
+
+class MetricsServer:
+    """Serves ``/metrics`` while the context lasts.
+
+    Attributes:
+        address: ``host:port`` as bound.
+    """
+
+    def __init__(self, metrics: Metrics, host: str, port: int) -> None:
+        """Listen; port 0 is any free one.
+
+        Raises:
+            ListenError: The address can't be had.
+        """
+        try:
+            self._server, self._thread = start_http_server(port, host, metrics.registry)
+        except OSError as exc:
+            address = f"{host}:{port}"
+            raise ListenError(
+                f"metrics.address (METRICS_ADDRESS) {address}: {exc.strerror}; "
+                "name another address, or an empty one to switch metrics off",
+                address=address,
+            ) from exc
+        self.address = f"{host}:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
 
 def _total(counter: Counter) -> int:

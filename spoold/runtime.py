@@ -4,7 +4,9 @@ Every loop of the daemon is ``step(now) → seconds to wait``, with no thread in
 a loop stops it and joins it. None is a daemon thread.
 """
 
+import asyncio
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -39,6 +41,20 @@ class ThreadSignal:
         if timeout_seconds is None:
             return self._nothing.acquire()
         return self._nothing.acquire(timeout=min(max(timeout_seconds, 0.0), threading.TIMEOUT_MAX))
+
+
+def on_signal(number: signal.Signals, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+    """Do ``action`` on the loop's thread at each signal; nothing once the loop is closed. On the main thread.
+
+    Signals that come at once may be taken for one, as everywhere in Unix, but never one for two: uvloop's own
+    ``add_signal_handler`` hands one over twice when another comes close behind, and a second SIGTERM means "hurry".
+    """
+
+    def hand_over(_number: int, _frame: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(action)
+
+    signal.signal(number, hand_over)
 
 
 def make_lock() -> AbstractContextManager[object]:
