@@ -184,8 +184,12 @@ class Mixpanel:
                 reasons.setdefault(index, []).append(_failure_text(entry))
             else:
                 is_clear = False
-        dead = tuple(Rejected(index, plain_text("; ".join(reasons[index]), self._secrets)) for index in sorted(reasons))
+        dead = tuple(Rejected(index, self._words(reasons[index])) for index in sorted(reasons))
         return _Failures(dead, is_clear)
+
+    def _words(self, said: Sequence[str]) -> str:
+        # Asked last: what is left of words that nobody can print is nothing.
+        return plain_text("; ".join(said), self._secrets) or "refused without a reason"
 
     def _read_success(self, route: str, parts: int, reply: HttpReply, answer: object) -> Outcome:
         fields = answer if isinstance(answer, dict) else {}
@@ -294,10 +298,10 @@ def _vouches_for_rest(route: str, status: int, fields: Mapping[str, object], tak
 
 
 def _failure_text(entry: Mapping[str, object]) -> str:
-    """The provider's message, with the field unless the message names it."""
+    """The provider's message, with the field unless the message names it; empty when it gives none."""
     said = [value for value in (entry.get("message"), entry.get("field")) if isinstance(value, str) and value.strip()]
     if not said:
-        return "refused without a reason"
+        return ""
     return said[0] if len(said) == 1 or said[1] in said[0] else f"{said[0]} (field {said[1]})"
 
 
