@@ -4,9 +4,9 @@
 each write since, and can say at any moment what a disk might hold had the power gone. Everything is drawn from the
 caller's `random.Random`, SQLite's own salts included: the same seed and the same calls give the same bytes.
 
-It is meant for one thread, and for a tmpfs. What the program does without SQLite (a lock file, a link, a rename) counts
-as synced; its own `os.pwrite` into a database and `os.fsync` of one or of a directory are heeded. Copying a file drops
-the POSIX locks that this process has on it; within one process SQLite does not need them.
+It is meant for one thread, and for a tmpfs. What the program does without SQLite is heeded as far as it uses the calls
+of `notice.py`; a file that nobody has touched since the disk was made counts as synced. Copying a file drops the POSIX
+locks that this process has on it; within one process SQLite does not need them.
 """
 
 import copy
@@ -14,57 +14,24 @@ import errno
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+from tests.sim.inode import Inode, survivors
+from tests.sim.names import Names, parent_of
 from tests.sim.vfs import OK, shim
-
-SECTOR_BYTES = 512
 
 Operation = Literal["write", "sync"]
 ErrorKind = Literal["enospc", "eio"]
 StopKind = Literal["crash", "cut_power"]
-#: What a write is to the model: an offset and the bytes, or a new size and None for a truncation.
-_Change = tuple[int, bytes | None]
 
 #: SQLite's results.
 _FULL, _IOERR_WRITE, _IOERR_FSYNC, _IOERR_TRUNCATE, _IOERR_DELETE = 13, 778, 1034, 1546, 2570
 _OPEN_CREATE = 0x04
 #: WAL, main journal, super-journal: the unix VFS syncs the directory with the first sync of these, and of no others.
 _OPEN_WITH_DIRECTORY_SYNC = 0x80000 | 0x800 | 0x4000
-
-
-@dataclass(slots=True)
-class _Inode:
-    """A file's content: what is surely on the platter, and what is only in the page cache."""
-
-    durable: bytearray = field(default_factory=bytearray)
-    pending: list[_Change] = field(default_factory=list)
-
-    def flush(self, survivors: Iterable[_Change]) -> None:
-        """Store these of the pending writes, and forget the others."""
-        _apply(self.durable, survivors)
-        self.pending = []
-
-    def image(self, rng: random.Random) -> bytes:
-        """What the platter may hold."""
-        content = bytearray(self.durable)
-        _apply(content, _survivors(self.pending, rng))
-        return bytes(content)
-
-
-@dataclass(slots=True)
-class _Name:
-    """A directory entry: what it surely points to, and what has become of it since the directory's last sync."""
-
-    durable: _Inode | None
-    changes: list[_Inode | None] = field(default_factory=list)
-
-    @property
-    def current(self) -> _Inode | None:
-        return self.changes[-1] if self.changes else self.durable
 
 
 @dataclass(slots=True)
@@ -100,6 +67,7 @@ class SimDisk:
     Attributes:
         writes: Writes and truncations that succeeded.
         syncs: Syncs that succeeded.
+        room: Bytes by which files may still grow, None: any number. What is beyond meets a full disk.
         successor: The disk left by `stop_after` once it has struck, else None.
     """
 
@@ -108,10 +76,11 @@ class SimDisk:
         self.directory = Path(os.path.realpath(directory))
         self.writes = 0
         self.syncs = 0
+        self.room: int | None = None
         self.successor: SimDisk | None = None
         self._rng = rng
-        self._inodes: dict[int, _Inode] = {}
-        self._names: dict[str, _Name] = {}
+        self._inodes: dict[int, Inode] = {}
+        self._names: Names[Inode] = Names()
         self._faults: dict[Operation, _Fault] = {}
         self._stop: _Stop | None = None
         self._error: BaseException | None = None
@@ -132,7 +101,7 @@ class SimDisk:
         """
         self._raise_recorded()
         into.mkdir(parents=True, exist_ok=True)
-        copied: dict[str, _Inode] = {}
+        copied: dict[str, Inode] = {}
         placed: dict[int, Path] = {}
         for path in _regular_files(self.directory):
             relative = self._relative(path)
@@ -148,22 +117,18 @@ class SimDisk:
     def cut_power(self, into: Path) -> "SimDisk":
         """Make, in `into`, what the disk may hold if the power goes now.
 
-        Each SQLite file keeps what it held at its last sync, plus none, all, a prefix or a random part of the writes
+        Each file keeps what it held at its last sync, plus none, all, a prefix or a random part of the writes
         since, some torn between sectors. Names made or deleted since the directory's last sync may be either way.
         """
         self._raise_recorded()
         into.mkdir(parents=True, exist_ok=True)
         present = {self._relative(path): path for path in _regular_files(self.directory)}
+        followed = {relative: self._inodes.get(path.lstat().st_ino) for relative, path in present.items()}
         copied: dict[int, Path] = {}
         written: dict[int, Path] = {}
-        for relative in sorted(present.keys() | self._names.keys()):
-            path, target = present.get(relative), into / relative
-            inode = None if path is None else self._inodes.get(path.lstat().st_ino)
-            name = self._names.get(relative)
-            # Either the entry is as SQLite left it, or someone else has replaced the file since.
-            if name is not None and inode is name.current and (inode is None) == (path is None):
-                inode = self._rng.choice([name.durable, name.current, *name.changes])
-            elif path is not None and inode is None:
+        for now, then, inode in self._names.survivors(followed, self._rng):
+            path, target = present.get(now), into / then
+            if path is not None and inode is None:
                 _copy(path, target, copied)
             if inode is not None and _is_first(target, id(inode), written):
                 target.write_bytes(inode.image(self._rng))
@@ -194,18 +159,24 @@ class SimDisk:
         self._raise_recorded()
         self._faults.clear()
 
+    def damage(self, path: Path, offset: int, data: bytes) -> None:
+        """Change what is on the platter and what is read from now on, behind everybody's back."""
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+        if (inode := self._inodes.get(path.lstat().st_ino)) is not None:
+            inode.spoil(offset, data)
+
     def opened(self, path: Path, flags: int, *, created: bool) -> "_OpenFile":
         """Note that SQLite has opened a file, and begin to follow it if it is new to us."""
         number = path.lstat().st_ino
         relative = self._relative(path)
         if created:
-            self._inodes[number] = inode = _Inode()
-            self._names.setdefault(relative, _Name(None)).changes.append(inode)
-        elif number not in self._inodes:
-            self._inodes[number] = inode = _Inode(bytearray(path.read_bytes()))
-            self._names[relative] = _Name(inode)
+            self._inodes[number] = inode = Inode()
+            self._names.put(relative, inode)
+        inode = self._follow(path)
         sync_directory = bool(flags & _OPEN_CREATE and flags & _OPEN_WITH_DIRECTORY_SYNC)
-        return _OpenFile(self, self._inodes[number], _parent(relative), sync_directory=sync_directory)
+        return _OpenFile(self, inode, parent_of(relative), sync_directory=sync_directory)
 
     def delete(self, path: Path, original: Callable[[], int], *, sync_directory: bool) -> int:
         """Delete a file. Its name may come back until the directory is synced."""
@@ -216,30 +187,78 @@ class SimDisk:
         if result == OK and stat is not None:
             relative = self._relative(path)
             if relative in self._names:
-                self._names[relative].changes.append(None)
+                self._names.put(relative, None)
             if stat.st_nlink == 1:
                 # The number is free for any other file now.
                 self._inodes.pop(stat.st_ino, None)
+                self.give_back(stat.st_size)
             if sync_directory:
-                self._sync_directory(_parent(relative))
+                self._names.sync(parent_of(relative))
         return result
 
     def synced(self, path: Path) -> None:
         """Heed the program's own sync of a file or directory."""
-        if self._is_off() or self._fault("sync") is not None:
+        self._end_if_off(path)
+        if self._fault("sync") is not None:
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
         self.syncs += 1
         if path.is_dir():
-            self._sync_directory(_parent(self._relative(path / "any")))
+            self._names.sync(parent_of(self._relative(path / "any")))
         elif (inode := self._inodes.get(path.lstat().st_ino)) is not None:
             inode.flush(inode.pending)
 
     def wrote(self, path: Path, offset: int, data: bytes) -> None:
-        """Heed what the program itself writes into a file of SQLite's."""
-        if self._is_off():
-            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        """Heed what the program itself writes into a file that the disk follows."""
+        self._end_if_off(path)
         if (inode := self._inodes.get(path.lstat().st_ino)) is not None:
-            inode.pending.append((offset, data))
+            inode.change((offset, data))
+
+    def made(self, path: Path, flags: int) -> None:
+        """Heed a file that the program itself has made, or emptied."""
+        del flags
+        self._end_if_off(path)
+        number = path.lstat().st_ino
+        if (inode := self._inodes.get(number)) is not None:
+            inode.change((0, None))
+        else:
+            self._inodes[number] = inode = Inode()
+            self._names.put(self._relative(path), inode)
+
+    def linked(self, path: Path, target: Path) -> None:
+        """Heed a second name of a file."""
+        self._end_if_off(path)
+        self._names.put(self._relative(target), self._follow(path))
+
+    def renamed(self, path: Path, target: Path) -> None:
+        """Heed another name of a file or folder."""
+        self._end_if_off(path)
+        if path.is_dir():
+            self._names.move_folder(self._relative(path), self._relative(target))
+            return
+        if target.exists():
+            self._follow(target)
+        self._names.put(self._relative(target), self._follow(path))
+        self._names.put(self._relative(path), None)
+
+    def unlinked(self, path: Path) -> None:
+        """Heed a name that goes; it may come back until its folder is synced."""
+        self._end_if_off(path)
+        self._follow(path)
+        self._names.put(self._relative(path), None)
+        if (stat := path.lstat()).st_nlink == 1:
+            self._inodes.pop(stat.st_ino, None)
+            self.give_back(stat.st_size)
+
+    def made_folder(self, path: Path) -> None:
+        """Heed a folder, which is there for sure when the one that it is in is synced."""
+        if path != self.directory:
+            self._end_if_off(path)
+            self._names.make_folder(self._relative(path))
+
+    def give_back(self, size: int) -> None:
+        """A file is gone, or shorter than it was."""
+        if self.room is not None:
+            self.room += size
 
     def record(self, error: BaseException) -> None:
         """Keep an exception that cannot pass through C, for the next call on this disk."""
@@ -269,12 +288,17 @@ class SimDisk:
         fault = self._faults.get(op)
         return fault if fault is not None and fault.strikes() else None
 
-    def _sync_directory(self, directory: str) -> None:
-        for relative, name in list(self._names.items()):
-            if _parent(relative) == directory:
-                name.durable, name.changes = name.current, []
-                if name.durable is None:
-                    del self._names[relative]
+    def _end_if_off(self, path: Path) -> None:
+        if self._is_off():
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    def _follow(self, path: Path) -> Inode:
+        """What stands in a file now that was not followed counts as synced, and so does its name."""
+        number = path.lstat().st_ino
+        if number not in self._inodes:
+            self._inodes[number] = Inode(bytearray(path.read_bytes()))
+        self._names.found(self._relative(path), self._inodes[number])
+        return self._inodes[number]
 
 
 @dataclass(slots=True)
@@ -282,7 +306,7 @@ class _OpenFile:
     """One connection's file: what may still be lost is the disk's matter, when to sync the directory is its own."""
 
     disk: SimDisk
-    inode: _Inode
+    inode: Inode
     directory: str
     sync_directory: bool
 
@@ -291,22 +315,29 @@ class _OpenFile:
         if disk._is_off():
             return 0, _IOERR_WRITE
         fault, size, result = disk._fault("write"), len(data), OK
-        if fault is None:
+        growth = offset + size - self.inode.size
+        if fault is None and disk.room is not None and growth > disk.room:
+            size, result = max(0, size - growth + disk.room), _FULL
+            disk.room -= max(0, offset + size - self.inode.size)
+        elif fault is None:
             disk.writes += 1
+            if disk.room is not None and growth > 0:
+                disk.room -= growth
         elif fault.error == "enospc":
             # pwrite on a full disk stores what still fits.
             size, result = disk._rng.randrange(size), _FULL
         else:
             size, result = 0, _IOERR_WRITE
         if size:
-            self.inode.pending.append((offset, data[:size]))
+            self.inode.change((offset, data[:size]))
         return size, result
 
     def truncate(self, size: int) -> int:
         if self.disk._is_off():
             return _IOERR_TRUNCATE
         self.disk.writes += 1
-        self.inode.pending.append((size, None))
+        self.disk.give_back(max(0, self.inode.size - size))
+        self.inode.change((size, None))
         return OK
 
     def sync(self) -> int:
@@ -314,12 +345,12 @@ class _OpenFile:
         if disk._is_off():
             return _IOERR_FSYNC
         if disk._fault("sync") is not None:
-            inode.flush(_survivors(inode.pending, disk._rng))
+            inode.flush(survivors(inode.pending, disk._rng))
             return _IOERR_FSYNC
         disk.syncs += 1
         inode.flush(inode.pending)
         if self.sync_directory:
-            disk._sync_directory(self.directory)
+            disk._names.sync(self.directory)
             self.sync_directory = False
         return OK
 
@@ -333,48 +364,6 @@ def flip_bit(directory: Path, rng: random.Random) -> Path:
     content[bit // 8] ^= 1 << bit % 8
     path.write_bytes(content)
     return path
-
-
-def _survivors(pending: list[_Change], rng: random.Random) -> Iterator[_Change]:
-    """Draw which writes reach the platter without a sync. The page cache goes to disk in any order, in sectors."""
-    mode = rng.choice(("none", "all", "prefix", "subset"))
-    prefix = rng.randint(0, len(pending)) if mode == "prefix" else len(pending)
-    if mode != "none":
-        for change in pending[:prefix]:
-            fate = "whole" if mode != "subset" else rng.choice(("whole", "whole", "torn", "lost", "lost"))
-            if fate == "whole":
-                yield change
-            elif fate == "torn":
-                yield from _torn(change, rng)
-        if prefix < len(pending):
-            yield from _torn(pending[prefix], rng)
-
-
-def _torn(change: _Change, rng: random.Random) -> Iterator[_Change]:
-    """Draw which sectors of a write are stored. Sectors are the disk's, so they start at multiples in the file."""
-    start, data = change
-    if data is None:
-        return
-    offset, end = start, start + len(data)
-    while offset < end:
-        following = min(end, (offset // SECTOR_BYTES + 1) * SECTOR_BYTES)
-        if rng.random() < 0.5:
-            yield offset, data[offset - start : following - start]
-        offset = following
-
-
-def _apply(content: bytearray, changes: Iterable[_Change]) -> None:
-    for offset, data in changes:
-        if offset > len(content):
-            content.extend(bytes(offset - len(content)))
-        if data is None:
-            del content[offset:]
-        else:
-            content[offset : offset + len(data)] = data
-
-
-def _parent(relative: str) -> str:
-    return relative.rpartition("/")[0]
 
 
 def _is_first(target: Path, number: int, placed: dict[int, Path]) -> bool:

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.sim import vfs
-from tests.sim.disk import SECTOR_BYTES, Operation, SimDisk, StopKind, flip_bit
+from tests.sim.disk import Operation, SimDisk, StopKind, flip_bit
+from tests.sim.inode import SECTOR_BYTES
 
 State = dict[int, bytes]
 
@@ -280,12 +281,20 @@ def test_other_files_are_copied_as_they_are(base: Path) -> None:
         (base / "live" / "deep").mkdir()
         (base / "live" / "deep" / "reserve").write_bytes(b"room")
         (base / "live" / "deep" / "link.db").hardlink_to(base / "live" / "spool.db")
+        sync(base / "live" / "deep")
+        sync(base / "live")
         disk.crash(base / "crash")
         disk.cut_power(base / "cut")
         for image in (base / "crash", base / "cut"):
             assert (image / "deep" / "reserve").read_bytes() == b"room"
             assert (image / "deep" / "link.db").samefile(image / "spool.db")
             assert not (image / "spool.db-shm").exists()
+
+
+def sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    os.fsync(number)
+    os.close(number)
 
 
 def test_a_deleted_wal_may_come_back(base: Path) -> None:

@@ -4,7 +4,7 @@ SQLite reaches files through a table of functions, a VFS, and each open file thr
 default VFS is registered once per process, in the very library that `sqlite3` uses, and is the default while any
 `Recorder` is active: code under test opens its files as ever. Files below a recorder's directory get a copy of their
 own table in which write, truncate, sync and close come here first; all else is SQLite's own code. What the program
-syncs without SQLite, by `os.fsync`, is reported too.
+does without SQLite is reported too (`notice.py`).
 """
 
 import _sqlite3
@@ -17,7 +17,8 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
-from unittest import mock
+
+from tests.sim.notice import Heed, Notice
 
 OK = 0
 NAME = b"simdisk"
@@ -78,7 +79,7 @@ class OpenFile(Protocol):
     def sync(self) -> int: ...
 
 
-class Recorder(Protocol):
+class Recorder(Heed, Protocol):
     """What wants to know of changes to files below a directory."""
 
     @property
@@ -87,12 +88,6 @@ class Recorder(Protocol):
     def opened(self, path: Path, flags: int, *, created: bool) -> OpenFile: ...
 
     def delete(self, path: Path, original: Callable[[], int], *, sync_directory: bool) -> int: ...
-
-    def synced(self, path: Path) -> None:
-        """The program syncs a file or directory itself. An exception raised here is the program's."""
-
-    def wrote(self, path: Path, offset: int, data: bytes) -> None:
-        """The program writes to a file itself, by ``os.pwrite``."""
 
     def record(self, error: BaseException) -> None:
         """Keep an exception, as it cannot pass through SQLite."""
@@ -146,16 +141,14 @@ class Shim:
         self._vfs.xDelete = _address(self._x_delete)
         self._vfs.xRandomness = _address(self._x_randomness)
         self._register(default=False)
-        self._patches: list[Any] = [mock.patch.object(os, name, self._noticed(name)) for name in ("fsync", "fdatasync")]
-        self._patches.append(mock.patch.object(os, "pwrite", self._noticed_write(os.pwrite)))
+        self._notice = Notice(self._recorder_of)
         atexit.register(self._retire)
 
     def activate(self, recorder: Recorder, seed: int) -> None:
         """Begin to record, and make SQLite's own random numbers (the WAL's salts) follow from the seed."""
         self._random.seed(seed)
         if not self._active:
-            for patch in self._patches:
-                patch.start()
+            self._notice.start()
         self._active.append(recorder)
         self._register(default=True)
         self._reseed()
@@ -168,8 +161,7 @@ class Shim:
                 ctypes.c_size_t.from_address(address).value = handle.original.address
                 del self._handles[address]
         if not self._active:
-            for patch in self._patches:
-                patch.stop()
+            self._notice.stop()
             self._library.sqlite3_vfs_register(self._base_address, 1)
             self._reseed()
 
@@ -210,32 +202,11 @@ class Shim:
             )
         return self._originals[address]
 
-    def _noticed(self, name: str) -> Callable[[Any], None]:
-        original = getattr(os, name)
-
-        def sync(file: Any) -> None:
-            number = file if isinstance(file, int) else file.fileno()
-            path = Path(f"/proc/self/fd/{number}").readlink()
-            recorder = self._recorder_of(path)
-            if recorder is not None:
-                recorder.synced(path)
-            original(number)
-
-        return sync
-
-    def _noticed_write(self, original: Callable[[int, bytes, int], int]) -> Callable[[int, bytes, int], int]:
-        def pwrite(number: int, data: bytes, offset: int) -> int:
-            path = Path(f"/proc/self/fd/{number}").readlink()
-            recorder = self._recorder_of(path)
-            if recorder is not None:
-                recorder.wrote(path, offset, data)
-            return original(number, data, offset)
-
-        return pwrite
-
     def _recorder_of(self, path: Path) -> Recorder | None:
+        name = os.fspath(path)
         for recorder in self._active:
-            if recorder.directory == path or recorder.directory in path.parents:
+            directory = os.fspath(recorder.directory)
+            if name.startswith(directory) and name[len(directory) : len(directory) + 1] in ("", "/"):
                 return recorder
         return None
 
