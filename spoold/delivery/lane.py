@@ -187,6 +187,9 @@ class Lane:
         self._is_sending = any(call.round == self._judge.round for call in self._window.flying())
         if effect.wait_until is not None:
             self._wait_until = max(self._wait_until, effect.wait_until)
+        elif effect.retry is not None:
+            # The provider is well: whatever an answer from before had asked for is not to be waited out.
+            self._wait_until = now
         retry = self._state.retry if effect.retry is None else effect.retry
         if effect.is_urgent or self._window.is_settleable:
             self._settle(effect.outcome, attempt, retry, effect.deferred)

@@ -121,6 +121,17 @@ def test_a_probe_that_was_under_way_does_not_shorten_a_wait_that_another_answer_
     assert rig.wait_seconds() == 500.0
 
 
+def test_a_success_of_this_moment_ends_a_wait_that_an_answer_from_before_had_asked_for(rig: LaneRig) -> None:
+    rig.append(100)
+    first, late = rig.call(), rig.call()
+    rig.reply(first, RETRY, 503)
+    rig.clock.advance(rig.wait_seconds())
+    probe = rig.call()
+    rig.reply(late, Retry("HTTP 429", after_seconds=600.0), 429)
+    rig.reply(probe, OK)
+    assert rig.call().items == late.items
+
+
 def test_a_call_that_hangs_does_not_hold_up_the_probe(rig: LaneRig, clock: FakeClock) -> None:
     rig.append(300)
     hanging, second, _third, _fourth = calls_of(rig)
