@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PROTOS := proto/analytics/v1/service.proto proto/spoold/admin/v1/admin.proto proto/spoold/record/v1/record.proto
 PROTOC := $(BIN)/python -m grpc_tools.protoc -Ispoold/api=proto
 
-.PHONY: help demo run test lint bench sim flips proto clean
+.PHONY: help demo run test lint bench sim soak proto clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,8 +37,8 @@ bench: $(READY) ## speed and memory, as ratios
 sim: $(READY) ## the simulator: SEED=n replays one run, SEEDS=n explores that many
 	@$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
-flips: $(READY) ## single bits of a spool turn over: N=10000 of them, SEED=n goes through the same again
-	@FLIPS=$(or $(N),10000) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest -q -s --timeout 3600 tests/integration/spool/test_damage_flips.py
+soak: $(READY) ## every proof on all processors: HOURS=8, or ROUNDS=n of each, PROOF=name, SEED=n
+	@$(BIN)/python -m tests.soak $(if $(HOURS),--hours $(HOURS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PROOF),--proof $(PROOF)) $(if $(SEED),--seed $(SEED))
 
 proto: $(READY) ## generate spoold/api from proto/
 	@$(PROTOC) --python_out=. --pyi_out=. $(PROTOS)
