@@ -114,7 +114,11 @@ class Pages:
         """What the pointer map says that a page is; 0 where it says nothing. Deleted rows still stand on free pages."""
         map_page = (number - 2) // (_POINTERS + 1) * (_POINTERS + 1) + 2
         map_page += map_page == _LOCK_PAGE
-        return self.read(map_page)[5 * (number - map_page - 1)] if number > map_page > 1 else 0
+        if not number > map_page > 1:
+            return 0
+        entry = self.read(map_page)[5 * (number - map_page - 1) :][:5]
+        # What is free hangs on nothing. A map that is damaged must not hide what stands on a page.
+        return 0 if entry[0] == FREE_PAGE and any(entry[1:]) else entry[0]
 
     def row_count(self, number: int) -> int:
         """How many rows a leaf says that it has."""
