@@ -2,7 +2,7 @@
 
 import random
 
-from spoold.errors import SpoolClosedError, SpoolFailedError, SpoolFullError
+from spoold.errors import SpoolClosedError, SpoolCorruptError, SpoolFailedError, SpoolFullError
 from spoold.spool.local import LocalSpool
 from spoold.spool.values import Receipt
 from tests.sim.ledger import Figures, Submitted, Waiting, make_event
@@ -63,7 +63,11 @@ class Clients:
                 for event, receipt in zip(call.events, call.future.result(), strict=True):
                     self._take_receipt(event, receipt)
             else:
-                hold("a failed append has a known kind", isinstance(error, SpoolFailedError), repr(error))
+                hold(
+                    "a failed append has a known kind",
+                    isinstance(error, SpoolFailedError | SpoolCorruptError),
+                    repr(error),
+                )
                 self.in_doubt.append(call.events)
 
     def note_room(self) -> None:

@@ -30,6 +30,7 @@ StopKind = Literal["crash", "cut_power"]
 #: SQLite's results.
 _FULL, _IOERR_WRITE, _IOERR_FSYNC, _IOERR_TRUNCATE, _IOERR_DELETE = 13, 778, 1034, 1546, 2570
 _OPEN_CREATE = 0x04
+BLOCK_BYTES = 4096
 #: WAL, main journal, super-journal: the unix VFS syncs the directory with the first sync of these, and of no others.
 _OPEN_WITH_DIRECTORY_SYNC = 0x80000 | 0x800 | 0x4000
 
@@ -324,8 +325,9 @@ class _OpenFile:
             if disk.room is not None and growth > 0:
                 disk.room -= growth
         elif fault.error == "enospc":
-            # pwrite on a full disk stores what still fits.
-            size, result = disk._rng.randrange(size), _FULL
+            # pwrite on a full disk stores what still fits, in whole blocks of the file.
+            boundary = (offset // BLOCK_BYTES + 1) * BLOCK_BYTES - offset
+            size, result = disk._rng.choice([0, boundary if boundary < size else 0]), _FULL
         else:
             size, result = 0, _IOERR_WRITE
         if size:

@@ -51,6 +51,7 @@ def _send_everything_again(world: World, name: str) -> None:
     for event in world.clients.submitted:
         is_here = event.receipt is not None and event.receipt.seq in seqs
         is_spared = not (event.is_poison or event.damaged_seq or is_hidden(event, service))
+        is_spared = is_spared and not world.recovery.is_excused(event)
         is_sent = event.number in service.taken
         hold("a replay sends what the journal holds", is_sent or not (is_here and is_spared), name, event.number)
 
@@ -73,7 +74,8 @@ def _drain(world: World, names: AbstractSet[str], promise: str) -> None:
     spool = world.live.spool
     for _ in range(_DRAIN_STEPS):
         is_running = any(one.selection.lane in names and one.state == "running" for one in spool.replays())
-        if not is_running and not any(state.pending for state in spool.lanes() if state.name in names):
+        is_pending = is_running or any(state.pending for state in spool.lanes() if state.name in names)
+        if not is_pending and not world.is_salvaging:
             return
         _pass_turns(world, 1)
     hold(promise, False, [(state.name, state.pending, state.retry) for state in spool.lanes()])
@@ -82,6 +84,7 @@ def _drain(world: World, names: AbstractSet[str], promise: str) -> None:
 def _pass_turns(world: World, turns: int) -> None:
     lanes, clock = world.live.lanes, world.clock
     for _ in range(turns):
+        world.salvage()
         for name, sim in lanes.items():
             if sim.in_flight:
                 world.take_turn(name, answers=True)
@@ -97,10 +100,11 @@ def _check_all_delivered(world: World, fresh: Submitted) -> None:
     world.figures.dead = sum(state.dead for state in states)
     submitted, first = world.clients.submitted, world.services["first"]
     hold("a fresh event passes", fresh.number in first.taken)
-    check_dead_letters(world.live, submitted, world.services)
+    check_dead_letters(world.live, submitted, world.services, world.recovery.touched)
     for service in world.services.values():
         check_contents(service, submitted)
     spared = [e for e in submitted if not e.is_poison and not e.damaged_seq and e.number not in first.refused]
+    spared = [e for e in spared if not world.recovery.is_excused(e)]
     lost = [e.number for e in spared if e.receipt and e.number not in first.taken]
     hold("I2: every acknowledged event arrives", not lost, lost)
     ghosts = [e.number for e in submitted if e.is_refused and any(e.number in s.taken for s in world.services.values())]

@@ -25,6 +25,8 @@ class Submitted:
         is_refused: The client was told that surely nothing was stored.
         damaged_seq: Where its record was when one of its bits was flipped on the disk.
         damaged_in: The lanes that had it pending then.
+        is_adrift: It stands in a spool that was moved aside; where it is brought over to is not known yet.
+        seqs: Where it stood before it was brought over.
     """
 
     number: int
@@ -36,6 +38,8 @@ class Submitted:
     is_refused: bool = False
     damaged_seq: int | None = None
     damaged_in: set[str] = field(default_factory=set)
+    is_adrift: bool = False
+    seqs: set[int] = field(default_factory=set)
 
     @property
     def is_poison(self) -> bool:
@@ -71,6 +75,11 @@ class Figures:
     disk_faults: int = 0
     stops: int = 0
     flipped_bits: int = 0
+    damages: int = 0
+    quarantines: int = 0
+    salvage_steps: int = 0
+    salvaged: int = 0
+    clock_jumps: int = 0
     acknowledged: int = 0
     refused: int = 0
     delivered: int = 0

@@ -16,11 +16,13 @@ from spoold.delivery.report import LaneReport
 from spoold.delivery.sender import Attempt, HttpSender
 from spoold.log import Logger
 from spoold.metrics import Metrics
+from spoold.spool.damage import open_store
 from spoold.spool.local import LocalSpool
 from spoold.spool.rows import State
+from spoold.spool.salvage import Salvager
+from spoold.spool.salvaged import Salvage
 from spoold.spool.space import Space, SpaceLimits
-from spoold.spool.store import Store
-from tests.sim.parts import SimClock, SimEntropy, SimSignal
+from tests.sim.parts import SimClock, SimEntropy, SimSignal, hold
 from tests.sim.service import Service
 
 RETRY = RetryPolicy(max_attempts=3, initial_delay_seconds=1.0, max_delay_seconds=30.0, max_retry_after_seconds=3600.0)
@@ -52,6 +54,14 @@ class _NoObserver:
 
     def checkpointed(self, seconds: float) -> None:
         pass
+
+
+class _SalvageReport:
+    def done(self, salvage: Salvage) -> None:
+        pass
+
+    def unreadable(self, salvage: Salvage, reason: str) -> None:
+        hold("what was moved aside can be read", False, salvage, reason)
 
 
 @dataclass
@@ -91,7 +101,9 @@ class Machine:
     ) -> None:
         self.clock = clock
         self.space = Space(directory, LIMITS, free=lambda _: free_bytes.bytes)
-        self.store = Store(directory, self.space, entropy, durability=durability)
+        opened = open_store(directory, self.space, clock, entropy, durability=durability)
+        self.store = opened.store
+        self.quarantined = opened.quarantined
         self.spool = LocalSpool(
             self.store,
             self.space,
@@ -104,6 +116,7 @@ class Machine:
             make_signal=SimSignal,
             drive=self.commit,
         )
+        self.salvager = Salvager(self.spool, directory, clock, _SalvageReport())
         self.lanes: dict[str, SimLane] = {}
         metrics = Metrics()
         for state in self.spool.lanes():
@@ -165,6 +178,7 @@ class Machine:
 
     def close(self) -> None:
         """The end of an orderly stop; after a crash, what the kernel would do."""
+        self.salvager.close()
         self.spool.close()
 
 

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from google.protobuf.message import DecodeError
 
@@ -25,7 +26,7 @@ def check_promises(machine: Machine, submitted: list[Submitted]) -> None:
     rows = dict(machine.store.connection.execute("SELECT _id, data FROM queue_journal"))
     for event in submitted:
         receipt = event.receipt
-        wanting = [lane.name for lane in lanes if receipt is not None and _wants(lane, receipt.seq)]
+        wanting = [lane.name for lane in lanes if receipt is not None and wants(lane, receipt.seq)]
         if receipt is None or not wanting:
             continue
         hold("I1: an acknowledged event is on disk", receipt.seq in rows, event.number, receipt.seq)
@@ -65,7 +66,8 @@ def _bodies(data: bytes) -> list[bytes]:
     return [record.track, record.identify]
 
 
-def _wants(lane: LaneRow, seq: int) -> bool:
+def wants(lane: LaneRow, seq: int) -> bool:
+    """Whether a lane has still to come to what stands at ``seq``."""
     is_in_gap = any(gap.after < seq <= gap.upto for gap in lane.gaps)
     return seq > max(lane.cursor, lane.opened_seq) and not is_in_gap and not (lane.is_closed and seq > lane.closed_seq)
 
@@ -172,18 +174,23 @@ def check_retention(machine: Machine, fresh: set[int]) -> None:
     hold("what is delivered is kept for its retention", fresh <= kept, sorted(fresh - kept)[:9])
 
 
-def check_dead_letters(machine: Machine, submitted: list[Submitted], services: dict[str, Service]) -> None:
+def check_dead_letters(
+    machine: Machine, submitted: list[Submitted], services: dict[str, Service], touched: AbstractSet[bytes]
+) -> None:
     """I4 and I11 at the end: set aside is only what a service refused for good or the disk damaged, and all of that."""
-    by_seq = {event.receipt.seq: event for event in submitted if event.receipt}
-    damaged = {(lane, event.damaged_seq) for event in submitted for lane in event.damaged_in}
+    by_seq = {seq: event for event in submitted if event.receipt for seq in (event.receipt.seq, *event.seqs)}
+    spared = (event for event in submitted if event.draft.event_id not in touched)
+    damaged = {(lane, event.damaged_seq) for event in spared for lane in event.damaged_in}
     found = set()
     for lane, seq, reason in machine.store.connection.execute(
         "SELECT lane, seq, reason FROM set_aside WHERE kind = 'dead'"
     ):
+        event = by_seq.get(seq)
+        if event is not None and event.draft.event_id in touched:
+            continue
         if reason == DAMAGED:
             found.add((lane, seq))
             continue
-        event = by_seq.get(seq)
         # One that was appended a second time, after it was forgotten, is known by its last seq alone.
         is_guilty = event is None or event.is_poison or event.number in services[lane].refused
         hold("I4: nothing that a service would take is set aside", is_guilty, lane, seq, reason)

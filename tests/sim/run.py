@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
+from spoold.spool import salvage
 from tests.sim.ledger import Figures
 from tests.sim.parts import SimulationError
 from tests.sim.world import World
@@ -41,7 +43,9 @@ def run_seed(seed: int, echo: Callable[[str], None] | None = None) -> Outcome:
     logging.disable(logging.CRITICAL)
     world = World(seed, home, echo)
     try:
-        world.run()
+        # A world's spool is small: its salvage goes in small steps, so that crashes find it in its midst.
+        with patch.multiple(salvage, _EVENTS=20, _LOOK_PAGES=10):
+            world.run()
     except Exception as exc:  # whatever it is, the seed must be told
         raise SeedError(seed, exc) from (None if isinstance(exc, SimulationError) else exc)
     finally:

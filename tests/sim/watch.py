@@ -27,10 +27,21 @@ class LaneWatch:
         self._figures = figures
         self._submitted = submitted
 
+    def rebase(self, machine: Machine) -> None:
+        """The spool is another, or an older one, by no fault of the program's: what was seen is seen anew."""
+        lane = machine.store.state.lanes.get(self._name)
+        self.book = LaneBook(cursor=0 if lane is None else lane.cursor)
+
+    def note_gaps(self, machine: Machine) -> None:
+        """What is brought over for others is none of this lane's."""
+        lane = machine.store.state.lanes.get(self._name)
+        if lane is not None:
+            self.book.gaps |= {(gap.after, gap.upto) for gap in lane.gaps}
+
     def opened(self, machine: Machine) -> None:
         """A life begins in which the lane runs."""
         book = self.book
-        book.gaps |= {(gap.after, gap.upto) for gap in machine.store.state.lanes[self._name].gaps}
+        self.note_gaps(machine)
         if machine.lanes[self._name].lane.state == "stopped":
             # A restart is how a stopped lane's configuration is changed: it tries at once.
             book.not_before = None

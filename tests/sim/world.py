@@ -12,7 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from spoold.errors import SpooldError, SpoolFullError
+from spoold.errors import SpoolCorruptError, SpooldError, SpoolFullError
+from spoold.spool.quarantine import mark_damaged
 from tests.sim.clients import Clients
 from tests.sim.damage import flip_record_bit
 from tests.sim.dialects import DIALECTS
@@ -29,6 +30,7 @@ from tests.sim.oracles import (
     fresh_seqs,
 )
 from tests.sim.parts import SimClock, SimEntropy, Trace, hold
+from tests.sim.recovery import Recovery
 from tests.sim.service import MOODS, Service
 from tests.sim.watch import LaneWatch
 
@@ -62,7 +64,10 @@ class World:
             name: LaneWatch(name, self.clock, self.trace, self.figures, self.clients.submitted) for name in names
         }
         self.operator = Operator(self.rng, self.clock, self.trace, self.watches)
+        self.recovery = Recovery(self.rng, self._note, self.figures, self.clients.submitted, self.watches)
+        self.is_salvaging = False
         self._is_finale = False
+        self._is_over = False
         self._faulty = False
         self._is_at_rest = False
         self._has_room = True
@@ -78,7 +83,10 @@ class World:
             (1, self.jump_wall_clock),
             (1, self.fail_disk),
             (3, self.operate),
+            (8, self.salvage),
         ]
+        if self.recovery.is_on:
+            self._actions.append((1, lambda: self.recovery.hurt_live(self.disk)))
 
     def _make_service(self, name: str) -> Service:
         service = Service(name, DIALECTS[self.rng.choice(list(DIALECTS))], self.clock, self.rng)
@@ -95,7 +103,12 @@ class World:
         for _ in range(lives):
             disk = self._live(disk, self.rng.randint(20, 250))
         self._is_finale = True
-        self._live(disk, 0)
+        while not self._is_over:
+            # A damaged spool is known to be one by then: the finale is one for a spool that is whole.
+            if self.recovery.is_latent:
+                mark_damaged(disk.directory, "somebody has looked at all of it")
+                disk = SimDisk(disk.directory, self.rng)
+            disk = self._live(disk, 0)
         self.figures.simulated_seconds = self.clock.now
 
     def _directory(self) -> Path:
@@ -108,6 +121,9 @@ class World:
         if self._is_at_rest and self.rng.random() < 0.9:
             self._damage(disk.directory)
         self._is_at_rest = False
+        if not self._is_finale and self.recovery.hurt_dead(disk.directory):
+            # As it lies there now.
+            disk = SimDisk(disk.directory, self.rng)
         with disk:
             self.disk = disk
             try:
@@ -117,12 +133,15 @@ class World:
                     self._has_room = True
                     self.room.bytes = 1 << 30
                     run_finale(self)
+                    self._is_over = True
                 else:
                     self._arm_stop()
                     self._act(steps)
                 following = self._end()
             except LifeOverError:
-                following = self._salvage()
+                following = self._fall_over()
+            except sqlite3.DatabaseError as exc:
+                following = self._stumble(exc)
             self._abandon()
         return following
 
@@ -136,12 +155,17 @@ class World:
             self.machine = Machine(
                 self.disk.directory, self._configured(), self.clock, self.entropy, free_bytes=self.room
             )
-        except SpooldError as exc:
+        except (SpooldError, OSError) as exc:
             self._die(exc)
-        check_promises(self.live, self.clients.submitted)
-        check_in_doubt(self.live, self.clients.submitted, self.clients.in_doubt)
+        was_hurt = self.recovery.is_latent
+        self.recovery.opened(self.live)
+        self.is_salvaging = True
+        if not self.recovery.is_latent:
+            check_promises(self.live, self.clients.submitted)
+            check_books(self.live)
+        if not was_hurt:
+            check_in_doubt(self.live, self.clients.submitted, self.clients.in_doubt)
         self.clients.in_doubt.clear()
-        check_books(self.live)
         for name in self.live.lanes:
             self.watches[name].opened(self.live)
 
@@ -166,17 +190,38 @@ class World:
         """Do something that may meet the disk's end; the process dies of it as the daemon would."""
         try:
             result = act()
-        except (SpooldError, sqlite3.Error) as exc:
+        except (SpoolCorruptError, sqlite3.DatabaseError) as exc:
+            self.clients.collect()
+            if self.recovery.is_latent:
+                self._meet_damage(exc)
+            self._die(exc)
+        except (SpooldError, OSError) as exc:
             # Whoever was answered has read it before the end.
             self.clients.collect()
             self._die(exc)
         self.clients.collect()
         return result
 
+    def _meet_damage(self, error: BaseException) -> None:
+        """As the daemon does: the next start is told, and this life is over."""
+        self._note("damage is met", error)
+        if self.disk.successor is None:
+            with suppress(OSError):
+                mark_damaged(self.disk.directory, str(error))
+
+    def _stumble(self, error: sqlite3.DatabaseError) -> SimDisk:
+        """An oracle has read what is damaged before the program did."""
+        if not self.recovery.is_latent:
+            raise error
+        self._meet_damage(error)
+        return self._fall_over()
+
     def _die(self, error: BaseException) -> None:
         self._note("died", type(error).__name__)
         hold("I7: a full disk ends nothing", not isinstance(error, SpoolFullError), repr(error))
-        has_cause = self.disk.successor is not None or self._faulty
+        # An oracle may have read it.
+        is_damage = isinstance(error, SpoolCorruptError | sqlite3.DatabaseError) and self.recovery.is_latent
+        has_cause = self.disk.successor is not None or self._faulty or is_damage
         hold("only a disk that fails ends the process", has_cause, repr(error))
         raise LifeOverError from error
 
@@ -206,14 +251,24 @@ class World:
     def trim(self) -> None:
         """The housekeeper's turn."""
         self._note("trim")
+        self.recovery.stepped(self.live)
         fresh = fresh_seqs(self.live, self.clock)
         self.guard(lambda: self.live.spool.trim(self.rng.choice([1, 20, 500])))
         # It looks at the disk again, so appends know.
         self._has_room = self.room.bytes >= LIMITS.min_free_bytes
+        if self.recovery.is_latent:
+            return
         if self._has_room:
             check_retention(self.live, fresh)
         if self.rng.random() < 0.2:
             check_books(self.live)
+
+    def salvage(self) -> None:
+        """The salvager's turn."""
+        if self.is_salvaging:
+            self.is_salvaging = self.guard(lambda: self.live.salvager.step(self.clock.now)) is not None
+            self.recovery.stepped(self.live)
+            self.figures.salvage_steps += self.is_salvaging
 
     def pass_time(self) -> None:
         """A moment, or until something is due."""
@@ -230,6 +285,7 @@ class World:
 
     def jump_wall_clock(self) -> None:
         """Somebody sets the clock; kept waits may then end sooner, never later."""
+        self.figures.clock_jumps += 1
         self.clock.jump_wall(self.rng.choice([-90_000.0, -3600.0, -5.0, 5.0, 3600.0, 90_000.0]))
         for watch in self.watches.values():
             watch.book.not_before = None
@@ -292,7 +348,7 @@ class World:
         self.figures.power_cuts += 1
         return self.disk.cut_power(self._next)
 
-    def _salvage(self) -> SimDisk:
+    def _fall_over(self) -> SimDisk:
         if self.disk.successor is None:
             return self._fall("crash" if self._was_sync_lost else self.rng.choice(["crash", "cut_power"]))
         self._note("end", "in the midst")
@@ -333,7 +389,7 @@ class World:
     def _abandon(self) -> None:
         # The kernel closes what a dead process had open.
         if self.machine is not None:
-            with suppress(SpooldError, sqlite3.Error):
+            with suppress(SpooldError, sqlite3.Error, OSError):
                 self.machine.close()
         self.machine = None
         gc.collect(0)
