@@ -97,16 +97,26 @@ class Store:
                     check_log(self._file, frames, leftover, is_synced=durability == "fsync")
                 self._open(directory, durability, entropy)
         except (sqlite3.Error, UnicodeDecodeError) as exc:
-            raise classify(exc) from exc
+            error = classify(exc)
+            if isinstance(error, SpoolFullError):
+                error = SpoolFailedError(
+                    f"the disk has no room to open the spool in {directory}, and there is no reserve to give up; "
+                    "the spool is left as it is: make room on the disk, and start again"
+                )
+            raise error from exc
 
     def _open(self, directory: Path, durability: str, entropy: Entropy) -> None:
         try:
-            self._queue = JournalQueue(directory, durability)
+            self._load(directory, durability, entropy)
         except sqlite3.Error as exc:
-            # A full disk with a leftover WAL can't even be opened: that is what the reserve is for.
+            # On a full disk a leftover WAL can't even be opened, and a newer format needs room: that is what the
+            # reserve is for.
             if isinstance(classify(exc), SpoolCorruptError) or not self._space.give_up_reserve():
                 raise
-            self._queue = JournalQueue(directory, durability)
+            self._load(directory, durability, entropy)
+
+    def _load(self, directory: Path, durability: str, entropy: Entropy) -> None:
+        self._queue = JournalQueue(directory, durability)
         self.connection = self._queue.connection
         with ExitStack() as undo:
             undo.callback(self.close)
