@@ -26,6 +26,7 @@ from spoold.ledger_watch import LedgerWatch
 from spoold.log import configure_logging, get_logger, register_secrets
 from spoold.metrics import Metrics, MetricsServer
 from spoold.runtime import Loop, ThreadSignal, make_lock, on_signal
+from spoold.salvage_log import SalvageLog
 from spoold.spool.damage import open_store
 from spoold.spool.directory import load_namespace, prepare_directory
 from spoold.spool.housekeeping import Housekeeper
@@ -36,6 +37,7 @@ from spoold.spool.salvage import Salvager
 from spoold.spool.salvaged import Salvage
 from spoold.spool.space import Space, SpaceLimits
 from spoold.spool.values import SpoolStats
+from spoold.systemd import ServiceManager, keep_alive, starting, status_line
 
 #: Calls in flight when everything else is done; each has its commit or its refusal by then.
 _INGEST_GRACE_SECONDS = 1.0
@@ -49,18 +51,6 @@ _log = get_logger("spoold")
 def spool_directory(config: Config) -> Path:
     """Where the events are. Test mode has its own: a live spool's events must never be "delivered" to nowhere."""
     return config.spool.directory / "test" if config.test_mode else config.spool.directory
-
-
-class SalvageLog:
-    """Says in the log what became of a damaged spool."""
-
-    def done(self, salvage: Salvage) -> None:
-        """See ``salvage.Report``."""
-        _log.warning("spool salvaged", **salvage._asdict())
-
-    def unreadable(self, salvage: Salvage, reason: str) -> None:
-        """See ``salvage.Report``."""
-        _log.error("a damaged spool can't be read now, the next start tries again", path=salvage.source, error=reason)
 
 
 class Daemon:
@@ -77,14 +67,17 @@ class Daemon:
         *,
         clock: Clock,
         entropy: Entropy,
+        manager: ServiceManager,
         reread: Callable[[LoadedConfig], ReloadResult],
     ) -> None:
         """Prepare.
 
         Args:
+            manager: Who is told how it goes.
             reread: Reads the configuration again, for a daemon that runs with this one; raises ConfigError.
         """
         self._loaded = loaded
+        self._manager = manager
         self._reread = reread
         self._reloads = asyncio.Lock()
         self._reload_tasks: set[asyncio.Task[None]] = set()
@@ -129,6 +122,7 @@ class Daemon:
             self._hurry.set()
         else:
             _log.info("Shutdown signal received")
+            self._manager.stopping()
             self._stop.set()
 
     def request_reload(self) -> None:
@@ -143,18 +137,19 @@ class Daemon:
         async with self._reloads:
             if self._is_draining:
                 return
+            self._manager.reloading(self._clock.monotonic())
             try:
                 result = await asyncio.to_thread(self._reread, self._loaded)
                 register_secrets(result.loaded.config.secrets)
                 await asyncio.to_thread(self._fleet.apply, result.loaded.config)
+                self._take(result)
             except ConfigError as exc:
                 _log.error("configuration kept: the new one can't be used", error=str(exc))
-                return
             except SpooldError as exc:
                 # The next reload takes up where this one ended.
                 _log.error("the lanes could not be changed", error=str(exc))
-                return
-            self._take(result)
+            finally:
+                self._manager.ready()
 
     def _take(self, result: ReloadResult) -> None:
         """Go on with what can change while the daemon runs; the lanes have changed already."""
@@ -213,6 +208,7 @@ class Daemon:
             stack.push_async_callback(self._close_door)
             _log.info("listening", address=self._ingest.address, test_mode=config.test_mode, version=__version__)
             self._is_started.set()
+            self._manager.ready()
             await self._stop.wait()
             self._is_draining = True
         _log.info("stopped")
@@ -220,7 +216,8 @@ class Daemon:
     def _start_spool(self, directory: Path, stack: AsyncExitStack) -> None:
         config = self._config.spool
         space = Space(directory, SpaceLimits(config.max_bytes, config.min_free_bytes))
-        opened = open_store(directory, space, self._clock, self._entropy, durability=config.durability)
+        with starting(self._manager, self._clock):
+            opened = open_store(directory, space, self._clock, self._entropy, durability=config.durability)
         if (moved := opened.quarantined) is not None:
             _log.error("spool quarantined", path=str(moved.folder), reason=moved.reason, bytes=moved.bytes)
         self._spool = LocalSpool(
@@ -238,6 +235,7 @@ class Daemon:
         stack.callback(self._spool.close)
         writer = self._start_loop("writer", self._spool.commits.step, stack)
         self._spool.commits.wake = writer.wake
+        stack.callback(self._loop.create_task(keep_alive(self._manager, lambda: writer.busy_seconds)).cancel)
 
     def _start_housekeeping(self, stack: AsyncExitStack) -> None:
         housekeeper = Housekeeper(self._spool, self._look, self._ledger.take)
@@ -345,6 +343,8 @@ class Daemon:
         self._door.look()
         was_refusing = None if self._stats is None else self._stats.refusing
         self._stats = stats
+        lanes = [(name, lane.state) for name, lane in self._fleet.lanes.items()]
+        self._manager.status(status_line(self.condition, stats, lanes))
         if stats.refusing != was_refusing:
             if stats.refusing is not None:
                 _log.error(

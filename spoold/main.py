@@ -17,6 +17,7 @@ from spoold.daemon import Daemon, spool_directory
 from spoold.errors import ConfigError, SpooldError, SpoolError, SpoolUnreadableError
 from spoold.log import configure_logging, get_logger, register_secrets
 from spoold.spool.offline import open_offline
+from spoold.systemd import ServiceManager
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -51,7 +52,8 @@ def _serve(loaded: LoadedConfig, reread: Callable[[LoadedConfig], ReloadResult])
     gc.freeze()
     # Events are nobody else's business; the group may read, for spoolctl with the daemon down.
     os.umask(0o027)
-    daemon = Daemon(loaded, clock=SystemClock(), entropy=SystemEntropy(), reread=reread)
+    manager = ServiceManager(os.environ, os.getpid())
+    daemon = Daemon(loaded, clock=SystemClock(), entropy=SystemEntropy(), manager=manager, reread=reread)
     code = EXIT_OK
     try:
         daemon.run()

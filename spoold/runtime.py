@@ -150,6 +150,7 @@ class Loop:
         self._is_background = is_background
         self._turns: AbstractContextManager[None] = _SHORT_TURNS if is_background else nullcontext()
         self._is_stopping = False
+        self._step_began: float | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=False)
 
     def start(self) -> None:
@@ -167,13 +168,21 @@ class Loop:
             self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
+    @property
+    def busy_seconds(self) -> float:
+        """How long the step under way has taken so far; 0 between two steps. From any thread."""
+        began = self._step_began
+        return 0.0 if began is None else self._clock.monotonic() - began
+
     def _run(self) -> None:
         if self._is_background:
             _step_back()
         try:
             while not self._is_stopping:
+                now = self._step_began = self._clock.monotonic()
                 with self._turns:
-                    seconds = self._step(self._clock.monotonic())
+                    seconds = self._step(now)
+                self._step_began = None
                 if seconds != 0 and not self._is_stopping:
                     self._wait(seconds)
         except BaseException as exc:  # noqa: BLE001 - the thread ends here: whoever watches must learn why
