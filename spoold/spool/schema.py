@@ -41,11 +41,7 @@ def migrate(
         version, needed = connection.execute("SELECT version, min_reader FROM schema").fetchone() or (0, 0)
         if not isinstance(version, int) or not isinstance(needed, int):
             raise SpoolCorruptError("the table schema holds what it can't")
-        if needed > newest:
-            raise SpoolVersionError(
-                f"the spool has format {version}, which needs a program that reads format {needed}; "
-                f"this one reads {newest}: install the newer version again"
-            )
+        _check_reader(version, needed, newest)
         pending = [number for number in sorted(migrations) if number > version]
         for number in pending:
             for statement in statements_in(migrations[number]):
@@ -78,10 +74,16 @@ def check_is_spool(connection: sqlite3.Connection, file: str) -> None:
 
 def check_readable(connection: sqlite3.Connection) -> None:
     """Raise SpoolVersionError unless this version can read the file; changes nothing."""
-    newest = max(shipped_migrations())
     version, needed = connection.execute("SELECT version, min_reader FROM schema").fetchone()
+    _check_reader(version, needed, max(shipped_migrations()))
+
+
+def _check_reader(version: int, needed: int, newest: int) -> None:
     if needed > newest:
-        raise SpoolVersionError(f"the spool has format {version}; this program reads up to {newest}")
+        raise SpoolVersionError(
+            f"the spool has format {version}, which needs a program that reads format {needed}; "
+            f"this one reads {newest}: install the newer version again"
+        )
 
 
 def statements_in(script: str) -> Iterable[str]:

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,14 @@ from tests.support.front_door import front_door
 from tests.support.mixpanel_rules import Refusal
 from tests.support.provider_server import ProviderServer, Reply, Request
 from tests.support.services import identified, lane, send, start, table, tracked, values
+from tests.support.webhook_rules import secret_of
 
 Json = dict[str, Any]
+Servers = dict[str, ProviderServer]
 
+#: The lanes: one that takes nearly everything, one that is down, one that left the configuration, one that defers, one
+#: that is paused. The last two came with format 2.
+KINDS = {"events": "mixpanel", "slow": "mixpanel", "gone": "mixpanel", "late": "amplitude", "paused": "webhook"}
 #: In the past of any machine that will open the fixture.
 _TIME_MS = 1_700_000_000_123
 #: Not the lock, the index of a log, or what only takes room.
@@ -40,16 +45,18 @@ class OldLife:
         told: Event id → the request's bytes, of every event that was acknowledged.
     """
 
-    def __init__(self, version: int, home: Path, servers: dict[str, ProviderServer]) -> None:
+    def __init__(self, version: int, home: Path, services: Servers) -> None:
         self.told: dict[str, str] = {}
         self._version = version
         self._home = home
-        self._servers = servers
+        self._servers = services
         self._number = 0
 
     def run(self) -> Json:
         """All of it; returns what is known."""
         gone = self._servers["gone"]
+        self._servers["events"].refuse = _refuse_bad
+        self._servers["late"].overrule = _put_off
         with self._daemon("events", "gone") as daemon:
             # Both lanes take these, so they are forgotten.
             self._send(daemon, self._events(6))
@@ -79,7 +86,7 @@ class OldLife:
 
     def _live_on(self, daemon: DaemonProcess, names: Iterable[str]) -> None:
         if "paused" in names:
-            _spoolctl(daemon, "lanes", "pause", "paused")
+            spoolctl(daemon, "lanes", "pause", "paused")
         self._send(daemon, self._events(5))
         self._servers["slow"].wait_until(lambda: self._servers["slow"].event_count == 5)
         self._servers["slow"].always(Reply(503))
@@ -92,7 +99,7 @@ class OldLife:
         self._wait(daemon, lambda status: all(_is_done(one) for one in status["lanes"]))
         if self._version > 1:
             # A provider that gets an event again drops it.
-            _spoolctl(daemon, "replay", "--lane", "events", "--event", "Own Id")
+            spoolctl(daemon, "replay", "--lane", "events", "--event", "Own Id")
             self._servers["events"].wait_until(lambda: self._servers["events"].duplicate_count == 1)
 
     def _one_of_each(self) -> list[service_pb2.BatchItem]:
@@ -127,12 +134,10 @@ class OldLife:
         self.told[event_id] = request.SerializeToString().hex()
 
     def _daemon(self, *names: str) -> DaemonProcess:
-        kinds = {"late": "amplitude", "paused": "webhook"}
-        lanes = [lane(name, self._servers[name], kinds.get(name, "mixpanel")) for name in names]
-        return start(self._home, table("spool", retention="0s"), *lanes)
+        return start(self._home, table("spool", retention="0s"), *lanes(self._servers, names))
 
     def _status(self, daemon: DaemonProcess) -> Json:
-        status: Json = json.loads(_spoolctl(daemon, "status", "--json"))
+        status: Json = json.loads(spoolctl(daemon, "status", "--json"))
         return status
 
     def _wait(self, daemon: DaemonProcess, is_there: Callable[[Json], bool]) -> None:
@@ -162,25 +167,30 @@ def _terms(lane: Json) -> Json:
     return {**{term: lane[term] for term in _TERMS}, "state": state}
 
 
-def _spoolctl(daemon: DaemonProcess, *arguments: str) -> str:
+def spoolctl(daemon: DaemonProcess, *arguments: str) -> str:
+    """What it says of the daemon."""
     program = Path(sys.executable).with_name("spoolctl")
     command = [str(program), "--socket", str(daemon.admin_socket), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @contextmanager
-def _servers() -> Iterator[dict[str, ProviderServer]]:
-    webhook = "whsec_" + "YWNjZXB0YW5jZS1zZWNyZXQtb2YtMzItYnl0ZXMtISE="
-    with (
-        ProviderServer("events-token") as events,
-        ProviderServer("slow-token") as slow,
-        ProviderServer("gone-token") as gone,
-        ProviderServer("late-token") as late,
-        ProviderServer(webhook) as paused,
-    ):
-        events.refuse = lambda record: Refusal("event", "'event' is bad") if record.get("event") == "Bad" else None
-        late.overrule = _put_off
-        yield {"events": events, "slow": slow, "gone": gone, "late": late, "paused": paused}
+def servers() -> Iterator[Servers]:
+    """A provider for each lane, by the lane's name."""
+    with ExitStack() as stack:
+        tokens = {
+            name: secret_of(name.encode() * 8) if kind == "webhook" else f"{name}-token" for name, kind in KINDS.items()
+        }
+        yield {name: stack.enter_context(ProviderServer(token)) for name, token in tokens.items()}
+
+
+def lanes(services: Servers, names: Iterable[str]) -> list[str]:
+    """The configuration of these lanes."""
+    return [lane(name, services[name], KINDS[name]) for name in names]
+
+
+def _refuse_bad(record: Json) -> Refusal | None:
+    return Refusal("event", "'event' is bad") if record.get("event") == "Bad" else None
 
 
 def _put_off(request: Request) -> Reply | None:
@@ -193,8 +203,8 @@ def _put_off(request: Request) -> Reply | None:
 def main() -> None:
     """See the module."""
     home = Path(sys.argv[2])
-    with _servers() as servers:
-        known = OldLife(int(sys.argv[1]), home, servers).run()
+    with servers() as services:
+        known = OldLife(int(sys.argv[1]), home, services).run()
     (home / "known.json").write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
