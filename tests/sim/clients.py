@@ -56,6 +56,9 @@ class Clients:
             self._note("answer", [event.number for event in call.events], type(error).__name__)
             if isinstance(error, SpoolFullError | SpoolClosedError):
                 self._figures.refused += len(call.events)
+                reason = getattr(error, "reason", "")
+                self._figures.refused_for_max_bytes += len(call.events) if reason == "max_bytes" else 0
+                self._figures.refused_for_disk += len(call.events) if reason in ("disk", "min_free_bytes") else 0
                 for event in call.events:
                     event.is_refused = event.receipt is None and event.draft.event_id is None
             elif error is None:

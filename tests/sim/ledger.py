@@ -11,7 +11,7 @@ from tests.sim.parts import SimClock
 from tests.sim.service import POISON
 
 #: A client's times lie so far back that no clock that jumps gets behind them.
-_LEAST_AGE_MS = 10**9
+_LEAST_AGE_MS = 3 * 10**9
 
 
 @dataclass
@@ -79,7 +79,12 @@ class Figures:
     quarantines: int = 0
     salvage_steps: int = 0
     salvaged: int = 0
+    migrations: int = 0
     clock_jumps: int = 0
+    full_disks: int = 0
+    refused_for_disk: int = 0
+    refused_for_max_bytes: int = 0
+    forgotten: int = 0
     acknowledged: int = 0
     refused: int = 0
     delivered: int = 0

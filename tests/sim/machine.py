@@ -4,6 +4,7 @@ It is put together from the real spool and the real delivery; only threads, time
 world's. ``ingest`` is played by the world's clients.
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ RETRY = RetryPolicy(max_attempts=3, initial_delay_seconds=1.0, max_delay_seconds
 INTERVAL_SECONDS = 10.0
 BATCH_SIZE = 10
 RETENTION_SECONDS = 900.0
+#: What some worlds' spools may hold: less than their clients hand in.
+TIGHT_BYTES = (512 << 10, 1 << 20)
 #: Small, so that checkpoints, reserves and limits are met within a few hundred events.
 LIMITS = SpaceLimits(max_bytes=64 << 20, min_free_bytes=256 << 10)
 
@@ -96,11 +99,12 @@ class Machine:
         clock: SimClock,
         entropy: SimEntropy,
         *,
-        free_bytes: "Room",
+        free_bytes: Callable[[], int],
+        limits: SpaceLimits = LIMITS,
         durability: str = "fsync",
     ) -> None:
         self.clock = clock
-        self.space = Space(directory, LIMITS, free=lambda _: free_bytes.bytes)
+        self.space = Space(directory, limits, free=lambda _: free_bytes())
         opened = open_store(directory, self.space, clock, entropy, durability=durability)
         self.store = opened.store
         self.quarantined = opened.quarantined
@@ -180,10 +184,3 @@ class Machine:
         """The end of an orderly stop; after a crash, what the kernel would do."""
         self.salvager.close()
         self.spool.close()
-
-
-@dataclass
-class Room:
-    """Free bytes on the simulated disk, as ``statvfs`` would say."""
-
-    bytes: int = 1 << 30

@@ -4,12 +4,16 @@ import hashlib
 import random
 from collections.abc import Callable
 
+#: So far from the truth the wall clock may get.
+_MOST_WRONG_SECONDS = 10 * 86_400.0
+
 
 class SimClock:
     """The true time of the world, and a wall clock that may lie about it."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self._wrong_seconds = 0.0
         self._wall_offset_ms = 1_795_000_000_000
 
     def wall_ms(self) -> int:
@@ -22,6 +26,10 @@ class SimClock:
         self.now += seconds
 
     def jump_wall(self, seconds: float) -> None:
+        """Set the wall clock; the other way where it would get too far from the truth."""
+        if abs(self._wrong_seconds + seconds) > _MOST_WRONG_SECONDS:
+            seconds = -seconds
+        self._wrong_seconds += seconds
         self._wall_offset_ms += int(seconds * 1000)
 
 

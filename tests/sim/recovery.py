@@ -45,6 +45,8 @@ class Recovery:
         self._wreck: Wreck | None = None
         self._is_unopened = False
         self._is_database_hit = False
+        #: The spool that is there was open before.
+        self._is_begun = False
         self._sources: set[str] = set()
         self._wrecks: dict[str, Wreck] = {}
         self._seen: dict[str, set[bytes]] = {}
@@ -86,14 +88,18 @@ class Recovery:
             self._replaced(machine, fresh)
         elif self.is_latent and self._wreck is not None:
             self._overlooked(machine, self._wreck)
+        self._is_begun = True
         self._sources |= {one.source for one in salvages}
         if salvages:
             self._look(machine)
             self._check_done(machine)
 
     def _replaced(self, machine: Machine, fresh: list[Salvage]) -> None:
-        self._note("quarantined", [one.reason for one in fresh])
-        hold("a healthy spool is never moved", self.is_latent, [one.reason for one in fresh])
+        reasons = [one.reason for one in fresh]
+        self._note("quarantined", reasons)
+        # What a first start that was cut short leaves behind can't be told from a spool that was emptied.
+        is_sound = not self.is_latent and (self._is_begun or not all("is empty" in reason for reason in reasons))
+        hold("a healthy spool is never moved", not is_sound, reasons)
         hold("what is moved aside is to be salvaged", bool(fresh), machine.quarantined)
         self.is_latent = self._is_database_hit = self._is_unopened = False
         self._figures.quarantines += len(fresh)
