@@ -20,6 +20,12 @@ _FLUSH_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 # A second series for each counter, telling when it began, doubles the page and answers nobody's question.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
+#: What these labels can say. Their series begin at 0, for Prometheus sees no growth in a series that begins at 1: the
+#: first dead letter would raise no alarm.
+_REFUSALS = ("invalid", "undecodable", "max_bytes", "min_free_bytes", "disk", "wal", "draining", "failed", "internal")
+_DEAD_REASONS = ("rejected", "unsendable", "damaged")
+_FLUSH_OUTCOMES = ("delivered", "partial", "retry", "split", "stop")
+
 Gauges = Callable[[], Iterable[GaugeMetricFamily]]
 
 
@@ -51,6 +57,8 @@ class Metrics:
         self.commit_seconds = histogram("commit_seconds", "One commit, its fsync included.", _COMMIT_SECONDS)
         self.commit_events = histogram("commit_events", "Events that shared one commit.", _COMMIT_EVENTS)
         self.checkpoint_seconds = histogram("checkpoint_seconds", "One checkpoint; appends wait.", _COMMIT_SECONDS)
+        for reason in _REFUSALS:
+            self.events_refused.labels(reason)
 
     @property
     def duplicates(self) -> int:
@@ -61,6 +69,16 @@ class Metrics:
     def refused(self) -> int:
         """Events refused at the door, for whatever reason, since the process began."""
         return _total(self.events_refused)
+
+    def begin_lane(self, lane: str) -> None:
+        """Have all series of a lane there, at 0 where nothing was counted yet."""
+        counters = (self.events_delivered, self.events_purged, self.events_filtered, self.events_replayed, self.retries)
+        for instrument in (*counters, self.flush_seconds):
+            instrument.labels(lane)
+        for reason in _DEAD_REASONS:
+            self.events_dead.labels(lane, reason)
+        for outcome in _FLUSH_OUTCOMES:
+            self.flushes.labels(lane, outcome)
 
     def add_gauges(self, read: Gauges) -> None:
         """Ask ``read`` for gauges at each scrape."""

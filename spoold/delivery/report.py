@@ -13,6 +13,7 @@ class LaneReport:
         self._lane = lane
         self._log = log.bind(lane=lane)
         self._metrics = metrics
+        metrics.begin_lane(lane)
 
     def started(self, pending: int, state: str) -> None:
         """The lane's thread runs."""
