@@ -57,6 +57,8 @@ class Dialect(Protocol):
     Attributes:
         lists_bad: Whether it says which records are bad; else it only refuses.
         keeps_rest: Whether it stores the others then.
+        keeps_batches: Its receivers know a request again by its events.
+        has_profile_route: Profiles go to an endpoint of their own.
         unauthorized: What it says to a wrong key.
         nonsense: A reply that comes from somebody else: a captive portal, where its own replies can be told from that.
     """
@@ -64,6 +66,8 @@ class Dialect(Protocol):
     kind: str
     lists_bad: bool
     keeps_rest: bool
+    keeps_batches: bool
+    has_profile_route: bool
     unauthorized: tuple[int, object]
     nonsense: tuple[int, object]
 
@@ -84,6 +88,8 @@ class MixpanelDialect:
     kind = "mixpanel"
     lists_bad = True
     keeps_rest = True
+    keeps_batches = False
+    has_profile_route = True
     unauthorized: tuple[int, object] = (401, {"code": 401, "error": "Invalid credentials", "status": "Unauthorized"})
     nonsense: tuple[int, object] = _PORTAL
 
@@ -124,6 +130,8 @@ class AmplitudeDialect:
     kind = "amplitude"
     lists_bad = True
     keeps_rest = False
+    keeps_batches = False
+    has_profile_route = False
     unauthorized: tuple[int, object] = (400, {"code": 400, "error": "Invalid API key: sim-token"})
     nonsense: tuple[int, object] = _PORTAL
 
@@ -152,6 +160,8 @@ class SegmentDialect:
     kind = "segment"
     lists_bad = False
     keeps_rest = False
+    keeps_batches = False
+    has_profile_route = False
     unauthorized: tuple[int, object] = (401, {"success": False})
     nonsense: tuple[int, object] = _PORTAL
 
@@ -179,6 +189,8 @@ class WebhookDialect:
     kind = "webhook"
     lists_bad = False
     keeps_rest = False
+    keeps_batches = True
+    has_profile_route = False
     unauthorized: tuple[int, object] = (401, {})
     # Any 2xx is a success (providers.md 8).
     nonsense: tuple[int, object] = (302, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spoold.spool.values import Selection
-from tests.sim.oracles import check_books, check_contents, check_dead_letters, is_hidden
+from tests.sim.oracles import check_books, check_contents, check_dead_letters, check_desk, is_hidden
 from tests.sim.parts import hold
 from tests.sim.service import MOODS, Mood
 
@@ -38,6 +38,7 @@ def run_finale(world: World) -> None:
     _drain(world, names, "everything drains")
     _send_everything_again(world, world.rng.choice(list(names)))
     check_books(live)
+    world.guard(lambda: check_desk(live))
     _check_all_delivered(world, event)
 
 

@@ -108,6 +108,8 @@ class LaneBook:
         is_hurried: An operator said so, and the lane has not had a turn since.
         refused_alike: Seqs that were refused one by one, in a row and with the same words, in this life.
         refusal: Those words.
+        flushes: How often an operator said so, as the spool counts it.
+        is_word_known: Whether what an operator last said was heard.
     """
 
     cursor: int = 0
@@ -120,6 +122,8 @@ class LaneBook:
     is_hurried: bool = False
     refused_alike: list[int] = field(default_factory=list)
     refusal: str = ""
+    flushes: int = 0
+    is_word_known: bool = True
 
 
 def make_event(number: int, rng: random.Random, clock: SimClock) -> Submitted:

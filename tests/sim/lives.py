@@ -137,6 +137,10 @@ class Lives(ABC):
         if version is None:
             return False
         self._is_old = True
+        for watch in self.watches.values():
+            # Which the first format does not have.
+            watch.passage.rebase()
+            watch.book.is_word_known = False
         return True
 
     def _damage(self, directory: Path) -> None:
@@ -162,6 +166,7 @@ class Lives(ABC):
         self.clock.jump_wall(self.rng.choice(_JUMPS_SECONDS))
         for watch in self.watches.values():
             watch.book.not_before = None
+            watch.fates.hurry()
 
     def fail_disk(self) -> None:
         """Writes meet a full disk for a while, or a sync fails."""

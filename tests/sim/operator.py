@@ -34,6 +34,7 @@ class Operator:
     def say(self, machine: Machine, name: str, word: Command) -> None:
         """A word to a lane. Whether it was heard is known when this returns."""
         self._trace.note(self._clock.now, "operator", name, word)
+        self._watches[name].telling()
         machine.spool.command(name, word)
         self._watches[name].told(word)
         machine.lanes[name].wake_at = self._clock.now

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -49,6 +50,12 @@ def check_in_doubt(machine: Machine, submitted: list[Submitted], in_doubt: Itera
         hold("a call is all there or not at all", all(there) or not any(there), [event.number for event in call])
     ghosts = [event.number for event in submitted if event.is_refused and event.draft.body in bodies]
     hold("a refused event was not stored", not ghosts, ghosts)
+
+
+def is_intact_at(machine: Machine, seq: int) -> bool:
+    """Whether the record that stands there has the checksum that it should have."""
+    (data,) = machine.store.connection.execute("SELECT data FROM queue_journal WHERE _id = ?", (seq,)).fetchone()
+    return _is_intact(data)
 
 
 def _is_intact(data: bytes) -> bool:
@@ -120,12 +127,25 @@ def check_books(machine: Machine) -> None:
         hold("I2: the ledger tells the counters", counted == told, lane.name, counted, told)
 
 
-def check_cursor(machine: Machine, name: str, book: LaneBook) -> None:
+class Passed(NamedTuple):
+    """What a cursor went over since the last look, without what the lane missed.
+
+    Attributes:
+        hidden: What of it the lane's filter keeps back.
+        given_up: What of it is in a stretch that the lane gave up, whatever it was told of it.
+    """
+
+    seqs: AbstractSet[int] = frozenset()
+    hidden: AbstractSet[int] = frozenset()
+    given_up: AbstractSet[int] = frozenset()
+
+
+def check_cursor(machine: Machine, name: str, book: LaneBook) -> Passed:
     """I4: a cursor passes an event only when the service took it or it is set aside."""
     lane = machine.store.state.lanes[name]
     hold("a cursor never goes back", lane.cursor >= book.cursor, name, book.cursor, lane.cursor)
     if lane.cursor == book.cursor:
-        return
+        return Passed()
     execute = machine.store.connection.execute
     passed = {
         seq
@@ -137,15 +157,19 @@ def check_cursor(machine: Machine, name: str, book: LaneBook) -> None:
     dead = {seq for (seq,) in execute("SELECT seq FROM set_aside WHERE lane = ?", (name,))}
     book.purged |= set(execute("SELECT after, upto FROM ledger WHERE lane = ? AND purged > 0", (name,)).fetchall())
     hold("only a lane that is told to gives events up", not book.purged or machine.lanes[name].purges, name)
-    missed = {seq for seq in passed if any(after < seq <= upto for after, upto in book.gaps | book.purged)}
-    unaccounted = passed - book.confirmed - dead - missed
-    unaccounted = {seq for seq in unaccounted if not _is_hidden(machine, name, seq)}
+    passed = {seq for seq in passed if not any(after < seq <= upto for after, upto in book.gaps)}
+    given_up = {seq for seq in passed if any(after < seq <= upto for after, upto in book.purged)}
+    hidden = {seq for seq in passed if is_hidden_at(machine, name, seq)}
+    unaccounted = passed - book.confirmed - dead - given_up - hidden
     hold("I4: a lane passes only what is taken or set aside", not unaccounted, name, sorted(unaccounted)[:9])
     book.cursor = lane.cursor
+    return Passed(passed, hidden, given_up)
 
 
-def _is_hidden(machine: Machine, name: str, seq: int) -> bool:
-    """Whether the lane's filter keeps the event back."""
+def is_hidden_at(machine: Machine, name: str, seq: int) -> bool:
+    """Whether the lane's filter keeps back what stands there."""
+    if not machine.lanes[name].hidden or not is_intact_at(machine, seq):
+        return False
     (data,) = machine.store.connection.execute("SELECT data FROM queue_journal WHERE _id = ?", (seq,)).fetchone()
     track = service_pb2.TrackEventRequest.FromString(record_pb2.Record.FromString(data).track)
     return track.event_name in machine.lanes[name].hidden
@@ -224,3 +248,24 @@ def _is_meant(event: Submitted, told: Told) -> bool:
         and (told.time_ms is None or told.time_ms in times)
         and is_known
     )
+
+
+def check_desk(machine: Machine) -> None:
+    """What ``status`` and ``audit`` say is what can be counted."""
+    execute, state = machine.store.connection.execute, machine.store.state
+    seqs = [seq for (seq,) in execute("SELECT _id FROM queue_journal")]
+    ahead = {seq for seq in seqs if any(wants(lane, seq) for lane in state.lanes.values())}
+    deferred = {seq for (seq,) in execute("SELECT seq FROM set_aside WHERE kind = 'deferred'")}
+    (dead_bytes,) = execute("SELECT coalesce(sum(length(record)), 0) FROM set_aside WHERE kind = 'dead'").fetchone()
+    stats = machine.spool.stats()
+    told = (stats.pending, stats.retained, stats.dead_bytes)
+    counted = (len(ahead | deferred), len(seqs) - len(ahead), dead_bytes)
+    hold("status says what can be counted", told == counted, told, counted)
+    position = None
+    while (step := machine.spool.audit(position, max_rows=50)).audit is None:
+        position = step.position
+    hold("an audit of a sound spool finds nothing", step.audit.is_ok, step.audit.imbalances)
+    for lane in machine.spool.lanes():
+        audited = next(one for one in step.audit.lanes if one.name == lane.name)
+        said = (lane.accepted, lane.delivered, lane.dead, lane.filtered, lane.purged, lane.pending)
+        hold("an audit counts what the lanes count", said == audited[1:], audited, said)

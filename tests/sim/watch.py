@@ -5,10 +5,12 @@ from spoold.delivery.lane import Send, Wait
 from spoold.delivery.sender import Attempt
 from spoold.providers.base import Delivered, Outcome, Retry, Split
 from spoold.spool.values import Command
+from tests.sim.fates import Fates
 from tests.sim.ledger import Figures, LaneBook, Submitted
 from tests.sim.machine import INTERVAL_SECONDS, RETRY, Machine, SimLane
 from tests.sim.oracles import check_cursor, check_stopped
 from tests.sim.parts import SimClock, Trace, hold
+from tests.sim.passage import Passage
 
 #: Longest that a lane may wait after a failure: the largest Retry-After that counts, plus the provider's jitter.
 _LONGEST_WAIT_SECONDS = RETRY.max_retry_after_seconds + 5.0
@@ -21,6 +23,8 @@ class LaneWatch:
 
     def __init__(self, name: str, clock: SimClock, trace: Trace, figures: Figures, submitted: list[Submitted]) -> None:
         self.book = LaneBook()
+        self.fates = Fates(name)
+        self.passage = Passage(name)
         self._name = name
         self._clock = clock
         self._trace = trace
@@ -30,7 +34,9 @@ class LaneWatch:
     def rebase(self, machine: Machine) -> None:
         """The spool is another, or an older one, by no fault of the program's: what was seen is seen anew."""
         lane = machine.store.state.lanes.get(self._name)
-        self.book = LaneBook(cursor=0 if lane is None else lane.cursor)
+        self.book = LaneBook(cursor=0 if lane is None else lane.cursor, is_word_known=False)
+        self.fates.rebase(lane)
+        self.passage.rebase()
 
     def note_gaps(self, machine: Machine) -> None:
         """What is brought over for others is none of this lane's."""
@@ -46,33 +52,55 @@ class LaneWatch:
             # A restart is how a stopped lane's configuration is changed: it tries at once.
             book.not_before = None
         book.refused_alike.clear()
-        book.is_paused = next(state.is_paused for state in machine.spool.lanes() if state.name == self._name)
-        check_cursor(machine, self._name, book)
+        self._check_words(machine)
+        self.fates.opened()
+        self.passage.opened()
+        self._check_cursor(machine)
         # What was taken before a crash and refused after it stands aside, and may be sent again from there.
         rows = machine.store.connection.execute("SELECT seq FROM set_aside WHERE lane = ?", (self._name,))
         book.may_repeat = {seq for seq in book.confirmed if seq > book.cursor} | {seq for (seq,) in rows}
+
+    def _check_words(self, machine: Machine) -> None:
+        """An operator's word outlives a restart."""
+        book = self.book
+        state = next(state for state in machine.spool.lanes() if state.name == self._name)
+        if book.is_word_known:
+            is_same = (state.is_paused, state.flushes) == (book.is_paused, book.flushes)
+            hold("an operator's word outlives a restart", is_same, self._name, state, book.is_paused, book.flushes)
+        book.is_paused, book.flushes, book.is_word_known = state.is_paused, state.flushes, True
+
+    def _check_cursor(self, machine: Machine) -> None:
+        self.fates.check(machine, check_cursor(machine, self._name, self.book))
 
     def take_turn(self, machine: Machine, sim: SimLane) -> None:
         """A lane's turn."""
         if self.book.is_hurried:
             self.book.is_hurried = False
             self.book.not_before = None
+            self.fates.hurry()
         action = machine.step(sim)
-        check_cursor(machine, self._name, self.book)
+        self._check_cursor(machine)
         if isinstance(action, Send):
-            self._check_send(machine, {item.seq for item in action.call.items})
+            self._check_send(machine, sim, action.call)
         elif isinstance(action, Wait):
             self._check_wait(machine, sim, action)
             sim.wake_at = self._clock.now + (INTERVAL_SECONDS if action.seconds is None else action.seconds)
         else:
             check_stopped(machine, self._name, self.book)
 
+    def telling(self) -> None:
+        """An operator says something; whether it is heard is known when ``told`` is called."""
+        self.book.is_word_known = False
+
     def told(self, word: Command) -> None:
         """An operator said so, and it is on disk."""
+        self.book.is_word_known = True
+        self.book.flushes += word != "pause"
         self.book.is_paused = word == "pause" or (self.book.is_paused and word == "flush")
         self.book.is_hurried |= word != "pause"
 
-    def _check_send(self, machine: Machine, seqs: set[int]) -> None:
+    def _check_send(self, machine: Machine, sim: SimLane, call: Call) -> None:
+        seqs = {item.seq for item in call.items}
         self._note("send", sorted(seqs))
         book = self.book
         hold("a paused lane sends nothing", not book.is_paused, self._name, sorted(seqs)[:9])
@@ -90,6 +118,10 @@ class LaneWatch:
         damaged = {event.damaged_seq for event in self._submitted} & seqs
         hold("I11: what is damaged is never sent", not damaged, self._name, damaged)
         hold("what came while a lane was closed is never sent", is_replay or not missed, self._name, missed)
+        if not is_replay:
+            self.fates.check_due(seqs, self._clock.now)
+            if not seqs & aside:
+                self.passage.check_send(machine, sim, call, told=self.fates.told, gaps=book.gaps)
 
     def _check_wait(self, machine: Machine, sim: SimLane, wait: Wait) -> None:
         state = next(state for state in machine.spool.lanes() if state.name == self._name)
@@ -111,13 +143,15 @@ class LaneWatch:
             book.confirmed |= taken
             book.may_repeat |= taken
         self._note_refusal(call, attempt)
+        self.fates.answered(call, attempt, taken)
+        self.passage.answered(call, attempt, taken)
         before = sim.lane.next_attempt_at
         machine.reply(sim, call, attempt)
         # The lane is the waker: what came back may be what it waits for.
         sim.wake_at = self._clock.now
         book.may_repeat -= taken
         self._note_wait(outcome, before, sim.lane.next_attempt_at)
-        check_cursor(machine, self._name, book)
+        self._check_cursor(machine)
         self._check_refusals(machine, sim)
 
     def _note_wait(self, outcome: Outcome, before: float | None, after: float | None) -> None:

@@ -14,7 +14,7 @@ from tests.sim.finale import run_finale
 from tests.sim.lives import Lives
 from tests.sim.machine import LIMITS, RETENTION_SECONDS
 from tests.sim.operator import Operator
-from tests.sim.oracles import check_books, check_retention, fresh_seqs
+from tests.sim.oracles import check_books, check_desk, check_retention, fresh_seqs
 from tests.sim.service import MOODS
 
 
@@ -98,6 +98,7 @@ class World(Lives):
             check_retention(self.live, fresh)
         if self.rng.random() < 0.2:
             check_books(self.live)
+            self.guard(lambda: check_desk(self.live))
 
     def salvage(self) -> None:
         """The salvager's turn."""
