@@ -38,13 +38,10 @@ def _explore(first: int, seeds: int) -> int:
         for seed in range(first, first + seeds):
             add_up(total, run_seed(seed).figures)
             bar.advance(task)
-    hours = total.simulated_seconds / 3600
-    print(
-        f"{seeds} seeds, {hours:.0f} simulated hours, {total.lives} lives, {total.crashes} crashes, "
-        f"{total.power_cuts} power cuts, {total.disk_faults} disk faults, {total.stops} stops, "
-        f"{total.flipped_bits} flipped bits, {total.acknowledged} acknowledged, {total.refused} refused, "
-        f"{total.dead} set aside, {total.repeats} repeats, 0 lost"
-    )
+    figures = asdict(total)
+    hours = figures.pop("simulated_seconds") / 3600
+    told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in figures.items())
+    print(f"{seeds} seeds, {hours:.0f} simulated hours, {told}, 0 lost, 0 altered")
     return 0
 
 

@@ -45,6 +45,10 @@ class Bug:
     found_by: tuple[str, ...]
     seeds: int = 30
 
+    def oracle_in(self, text: str) -> str:
+        """Which of ``found_by`` it was, or all of what was said where it is none of them."""
+        return next((part for part in self.found_by if part in text), text)
+
 
 def plant(home: Path, bug: Bug | None) -> None:
     """Copy the program to ``home`` and break it there.

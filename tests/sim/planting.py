@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -40,19 +41,23 @@ class Finding(NamedTuple):
     Attributes:
         seeds: How many it took; 0 when nothing was found.
         text: The broken promise, or why there is none.
+        seconds: How long it took, from an interpreter that is not started.
     """
 
     seeds: int
     text: str
+    seconds: float = 0.0
 
 
 def try_bug(bug: Bug | None, *, first: int = 0, seeds: int) -> Finding:
     """Plant ``bug`` in a copy of its own and look for it; None leaves the copy as it is."""
     with tempfile.TemporaryDirectory(prefix="spoold-planted-") as directory:
         home = Path(directory).resolve()
+        start = time.monotonic()
         try:
             plant(home, bug)
-            return _simulate(home, first, seeds)
+            finding = _simulate(home, first, seeds)
+            return finding._replace(seconds=time.monotonic() - start)
         except PlantingError as exc:
             return Finding(0, str(exc))
         except subprocess.TimeoutExpired:
@@ -80,9 +85,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="planting", description=__doc__)
     parser.add_argument("parts", nargs="*", help="parts of names")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--table", action="store_true", help="as a table for people")
     parser.add_argument("--json", action="store_true", help="one JSON array a line: name, seeds, text")
     options = parser.parse_args()
     bugs = [bug for bug in CATALOGUE if not options.parts or any(part in bug.name for part in options.parts)]
+    if options.table:
+        print("| Planted bug | Found by | Seeds | Time |\n|---|---|---|---|")
     are_all_found = True
     # What waits is a process: two of them at a time, whatever order they end in.
     with ThreadPoolExecutor(2) as pool:
@@ -90,8 +98,19 @@ def main() -> int:
             bugs, pool.map(lambda bug: try_bug(bug, first=options.first, seeds=bug.seeds), bugs), strict=True
         ):
             are_all_found &= finding.seeds > 0
-            line = f"{bug.name}: {finding.seeds or 'not found'}: {finding.text}"
-            print(json.dumps([bug.name, *finding]) if options.json else line, flush=True)
+            if options.json:
+                line = json.dumps([bug.name, *finding])
+            elif options.table:
+                cells = (
+                    bug.name,
+                    bug.oracle_in(finding.text),
+                    finding.seeds or "not found",
+                    f"{finding.seconds:.1f} s",
+                )
+                line = f"| {' | '.join(map(str, cells))} |"
+            else:
+                line = f"{bug.name}: {finding.seeds or 'not found'}: {finding.text}"
+            print(line, flush=True)
     return 0 if are_all_found else 1
 
 

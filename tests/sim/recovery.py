@@ -116,6 +116,10 @@ class Recovery:
         if self._wreck is not None and self._wreck.is_exact and len(fresh) == 1:
             self._wrecks[fresh[0].source] = self._wreck
             self._seen[fresh[0].source] = set()
+            if self._wreck.knows_facts:
+                lanes = machine.store.state.lanes
+                lost = {name for name in self._wreck.paused if not lanes[name].is_paused}
+                hold("an operator's pause outlives the damage", not lost, lost)
         self._wreck = None
 
     def _overlooked(self, machine: Machine, wreck: Wreck) -> None:
@@ -124,6 +128,7 @@ class Recovery:
         if self._is_unopened:
             is_kept = wreck.is_log_hit or last_seq >= wreck.last_seq
             hold("what the damage did not touch is there", is_kept, wreck.last_seq, last_seq)
+            hold("a log that is damaged in its midst is noticed", not wreck.is_midst_hit, wreck.last_seq, last_seq)
             if wreck.is_log_hit:
                 self._forget(machine, last_seq)
                 self.is_latent = self._is_database_hit

@@ -4,7 +4,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -14,6 +14,7 @@ from tests.sim.ledger import Figures
 from tests.sim.parts import SimulationError
 from tests.sim.world import World
 
+_ROUND_SEEDS = 20
 _TMPFS = Path("/dev/shm")
 
 
@@ -64,3 +65,15 @@ def add_up(total: Figures, one: Figures) -> None:
     """Add the figures of one run to a total."""
     for figure in fields(Figures):
         setattr(total, figure.name, getattr(total, figure.name) + getattr(one, figure.name))
+
+
+def run_round(seed: int) -> dict[str, int]:
+    """Some worlds for a soak; what they explored.
+
+    Raises:
+        SeedError: A promise was broken in one of them; the message says which, and how to see it again.
+    """
+    total = Figures()
+    for outcome in run_seeds(range(seed * _ROUND_SEEDS, (seed + 1) * _ROUND_SEEDS)):
+        add_up(total, outcome.figures)
+    return {"worlds": _ROUND_SEEDS} | {name: int(value) for name, value in asdict(total).items()}

@@ -17,6 +17,7 @@ from tests.sim.oracles import wants
 
 _DATABASE, _LOG = "spool.db", "spool.db-wal"
 _LOG_HEADER_BYTES, _FRAME_BYTES = 32, 24 + PAGE_BYTES
+_BEHIND = 2
 _FACTS = ("spool", "lane", "lane_gap", "salvage", "sqlite_sequence")
 #: The first page that tells what each of the others is; a world's spool has no second one.
 _POINTER_MAP = 2
@@ -36,6 +37,9 @@ class Wreck:
         touched: Ids of events of which the damage may have taken something.
         is_log_hit: It hit the log: what only that held may be gone, in silence where it was the last of it.
         is_database_hit: It hit the database.
+        is_midst_hit: It hit a transaction of the log that two others follow: what damages the end of one damages what
+            proves the next.
+        paused: Lanes that an operator had paused.
         knows_facts: The small tables, and what tells pages apart, are untouched.
         is_exact: Nothing has run on it since, and nothing had damaged it before.
     """
@@ -47,6 +51,8 @@ class Wreck:
     touched: set[bytes] = field(default_factory=set)
     is_log_hit: bool = False
     is_database_hit: bool = False
+    is_midst_hit: bool = False
+    paused: frozenset[str] = frozenset()
     knows_facts: bool = True
     is_exact: bool = True
 
@@ -82,13 +88,14 @@ def _wreck(directory: Path, injure: Callable[[], None]) -> Wreck | None:
             return None
     if looked is None:
         return None
-    wreck, pages, facts, image = looked
+    wreck, pages, facts, image, frames = looked
     injure()
     after = _read(directory)
     if after == before:
         return None
     wreck.is_log_hit = after[_LOG] != before[_LOG]
     wreck.is_database_hit = after[_DATABASE] != before[_DATABASE]
+    wreck.is_midst_hit = _is_midst_hit(before[_LOG], after[_LOG], frames)
     hit = _hit_pages(image, before, after)
     wreck.touched = {event_id for event_id, own in pages if own & hit}
     wreck.knows_facts = not (wreck.is_log_hit or facts & hit)
@@ -99,12 +106,13 @@ def _read(directory: Path) -> Mapping[str, bytes]:
     return {name: file.read_bytes() if (file := directory / name).exists() else b"" for name in (_DATABASE, _LOG)}
 
 
-def _look(scratch: Path) -> tuple[Wreck, list[tuple[bytes, frozenset[int]]], set[int], bytes] | None:
-    """What a spool that is whole holds; where each event stands; where the small tables stand; and its whole image.
+def _look(scratch: Path) -> tuple[Wreck, list[tuple[bytes, frozenset[int]]], set[int], bytes, int] | None:
+    """What a spool that is whole holds; where each event and the small tables stand; its whole image; the log's frames.
 
     None for one that is not of the newest format, or that has just been begun.
     """
     with closing(sqlite3.connect(scratch / _DATABASE, isolation_level=None)) as connection:
+        frames = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'").fetchall())
         is_begun = "salvage" in roots and connection.execute("SELECT * FROM spool").fetchone() is not None
@@ -130,7 +138,8 @@ def _look(scratch: Path) -> tuple[Wreck, list[tuple[bytes, frozenset[int]]], set
     facts |= {roots[name] for name in _FACTS if name in roots}
     frozen = {event_id: frozenset(lanes) for event_id, lanes in wanted.items()}
     wreck = Wreck(records, frozen, {data[ID_BYTES]: seq for seq, data in journal}, state.spool.last_seq)
-    return wreck, pages, facts, image
+    wreck.paused = frozenset(lane.name for lane in state.lanes.values() if lane.is_paused)
+    return wreck, pages, facts, image, frames
 
 
 def _hit_pages(image: bytes, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> set[int]:
@@ -145,6 +154,15 @@ def _hit_pages(image: bytes, before: Mapping[str, bytes], after: Mapping[str, by
         if before[_DATABASE][span] == image[span] and after[_DATABASE][span] != image[span]:
             hit.add(number)
     return hit
+
+
+def _is_midst_hit(before: bytes, after: bytes, frames: int) -> bool:
+    """Whether the damage is there to be seen: the log has its length, and there are transactions behind."""
+    spans = [slice(at, at + _FRAME_BYTES) for at in range(_LOG_HEADER_BYTES, len(before), _FRAME_BYTES)][:frames]
+    ends = [number for number, span in enumerate(spans) if any(before[span][4:8])]
+    if len(after) != len(before) or len(ends) <= _BEHIND:
+        return False
+    return any(before[span] != after[span] for span in spans[: ends[-_BEHIND - 1] + 1])
 
 
 # The injuries. Whole pages: what a checksum, or the page's own form, can tell.
