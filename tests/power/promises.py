@@ -15,6 +15,10 @@ class BrokenPromiseError(AssertionError):
     """Something that was acknowledged is not there."""
 
 
+class LostEventError(BrokenPromiseError):
+    """An event was acknowledged and is gone."""
+
+
 def check_spool(opened: Opened, book: Book, at: int) -> None:
     """I1, I2, I4: what was promised by then is there, unaltered; everything balances; a fresh event passes."""
     check_owed(opened, book, at)
@@ -32,7 +36,7 @@ def check_owed(opened: Opened, book: Book, at: int) -> None:
         if owed.seq in rows:
             raise BrokenPromiseError(f"event {owed.seq} is altered: {rows[owed.seq].hex()}, not {owed.record.hex()}")
         if book.may_be_gone.get(owed.seq, at + 1) > at:
-            raise BrokenPromiseError(f"event {owed.seq} was acknowledged and is gone")
+            raise LostEventError(f"event {owed.seq} was acknowledged and is gone")
 
 
 def check_lanes(opened: Opened, book: Book, at: int) -> None:

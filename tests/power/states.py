@@ -31,7 +31,7 @@ Check = Callable[[Path, Image, int], None]
 
 _SHARED_MEMORY = Path("/dev/shm")
 #: How many states are looked at in a round, about; some turn out to be equal.
-_STATES = 1000
+_STATES = 1500
 #: Of these: in each of two lives, and in a recovery from damage, which takes longer.
 _LIFE_SHARE, _RECOVERY_SHARE = 0.43, 0.14
 _STEPS = 18
@@ -151,5 +151,5 @@ def run_round(seed: int, *, durability: str = "fsync", states: int = _STATES) ->
         try:
             explorer.explore()
         except Exception as exc:
-            raise AssertionError(f"{exc} (python -m tests.power --states --seed {seed})") from exc
+            raise AssertionError(f"{exc} (again: python -m tests.power --seed {seed})") from exc
         return dict(explorer.figures)
