@@ -2,10 +2,9 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 from uuid import UUID
 
 import grpc
@@ -14,15 +13,15 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from spoold.clock import Clock
 from spoold.errors import ListenError
+from spoold.ingest.handlers import Handlers
 from spoold.ingest.health import Health
 from spoold.ingest.ids import CallerIds
-from spoold.ingest.servicer import MAX_MESSAGE_BYTES, SERVICE, AnalyticsServicer
+from spoold.ingest.intake import MAX_TRANSPORT_BYTES, Intake
+from spoold.ingest.servicer import SERVICE, AnalyticsServicer
 from spoold.ingest.validation import Rules
 from spoold.log import get_logger
 from spoold.metrics import Metrics
 from spoold.spool.contract import Journal
-
-_MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 #: Conditions in which appends are accepted.
 _ACCEPTING = ("healthy", "degraded")
@@ -31,10 +30,23 @@ _ACCEPTING = ("healthy", "degraded")
 _LOOK_EVERY_SECONDS = 0.1
 _RETIRE_SECONDS = 1.0
 
+#: No single connection can have all calls.
+_CONNECTIONS_TO_FILL_IT = 4
+_WINDOW_BYTES = 65_535
+_METADATA_BYTES = 16_384
+
 _OPTIONS = (
     # Shared ports are grpcio's default: a second daemon would silently take half of the calls.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_TRANSPORT_BYTES),
+    # What a call may send before its turn (intake.py): grpcio would offer more to a fast client, some MiB each.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
+    # Our clients send a few hundred bytes of metadata; what is larger is refused, call by call.
+    ("grpc.max_metadata_size", _METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
+    # A connection that says nothing, or no HTTP/2.
+    ("grpc.server_handshake_timeout_ms", 10_000),
     # Clients may keep idle connections alive through a NAT or a balancer, but not with more than one ping in 10 s;
     # grpcio's default punishes anything below 5 minutes by closing the connection.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -184,15 +196,16 @@ class IngestServer:
         retiring.add_done_callback(self._retiring.discard)
 
     def _build_server(self) -> grpc.aio.Server:
+        loop = asyncio.get_running_loop()
         servicer = AnalyticsServicer(
             self._journal,
             self._rules,
             self._metrics,
             condition=self._condition,
             queue_size=self._queue_size,
-            loop=asyncio.get_running_loop(),
+            loop=loop,
         )
-        handlers = _Handlers()
+        handlers = Handlers(Intake(loop), servicer.refuse)
         handlers.add_registered_method_handlers(
             SERVICE,
             # No deserialiser: the handlers take the message as it came.
@@ -205,29 +218,9 @@ class IngestServer:
         limit = self._settings.max_concurrent_calls
         return grpc.aio.server(
             handlers=(handlers,),
-            options=(*_OPTIONS, ("grpc.max_concurrent_streams", limit)),
+            options=(*_OPTIONS, ("grpc.max_concurrent_streams", limit // _CONNECTIONS_TO_FILL_IT)),
             maximum_concurrent_rpcs=limit,
         )
-
-
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs alone
-    """All methods in one table.
-
-    Generated code adds each service twice, and grpcio waits anew for each registered method at each call: with
-    health and reflection registered a call costs a few microseconds more. One generic handler is one wait.
-    """
-
-    def __init__(self) -> None:
-        self._methods: dict[str, _MethodHandler] = {}
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "_MethodHandler | None":
-        return self._methods.get(handler_call_details.method)
-
-    def add_generic_rpc_handlers(self, _handlers: object) -> None:
-        """Do nothing: the same methods come by the other call."""
-
-    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, _MethodHandler]) -> None:
-        self._methods.update({f"/{service}/{name}": handler for name, handler in handlers.items()})
 
 
 def _listen_tcp(server: grpc.aio.Server, host: str, port: int) -> int:

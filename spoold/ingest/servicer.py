@@ -25,12 +25,18 @@ from spoold.spool.values import Receipt
 
 SERVICE = "analytics.v1.AnalyticsService"
 
-#: Largest message, in bytes. The transport takes twice that, so that a message somewhat too large gets this rule's
-#: violation and not the transport's own status, which looks like a full spool.
+#: Largest message, in bytes. The transport takes somewhat more (``intake.py``), so that a message somewhat too large
+#: gets this rule's violation and not the transport's own status, which looks like a full spool.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 #: Items in one ``TrackBatch``.
 MAX_BATCH_ITEMS = 1_000
+
+#: Largest batch that is decoded as a whole, in bytes: that takes some 25 times as much.
+_MAX_ODD_BYTES = 1_048_576
+
+#: Characters of what is said about one item: a thousand of them go into one reply.
+_MAX_ERROR_CHARACTERS = 500
 
 M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
@@ -93,13 +99,14 @@ class AnalyticsServicer:
         async def handle(request: bytes, context: Context) -> bytes:
             try:
                 _check_size(request)
+                self._rules.check_bytes(request)
                 is_plain = wire.is_plain(request, max_depth=MAX_DEPTH)
                 admission = admit(request, decode(request), is_plain=is_plain)
                 outcome = await self._bridge.wait(self._journal.append((admission[0],)), (admission,))
             except Exception as exc:  # noqa: BLE001  # the door: here every error ends and becomes a status
-                await self._refuse(context, exc)
+                await self.refuse(context, exc)
             if isinstance(outcome, BaseException):
-                await self._refuse(context, outcome)
+                await self.refuse(context, outcome)
             return replies.accepted(outcome[0].event_id)
 
         return handle
@@ -109,20 +116,17 @@ class AnalyticsServicer:
         events = 1
         try:
             _check_size(request)
-            message = service_pb2.TrackBatchRequest.FromString(request)
-            events = len(message.items)
-            if not 1 <= events <= MAX_BATCH_ITEMS:
-                raise InvalidEventError([("items", f"must hold 1 to {MAX_BATCH_ITEMS} items, holds {events}")])
-            admissions, errors = self._admit_items(request, message)
+            admissions, errors = self._admit_items(request)
+            # The items have their own bytes: megabytes less while they wait for the disk.
+            del request
             events = len(admissions)
             outcome: list[Receipt] | BaseException = []
             if admissions:
-                drafts = [draft for draft, _ in admissions]
-                outcome = await self._bridge.wait(self._journal.append(drafts), admissions)
+                outcome = await self._bridge.wait(self._journal.append([draft for draft, _ in admissions]), admissions)
         except Exception as exc:  # noqa: BLE001  # the door, as above
-            await self._refuse(context, exc, events)
+            await self.refuse(context, exc, events)
         if isinstance(outcome, BaseException):
-            await self._refuse(context, outcome, events)
+            await self.refuse(context, outcome, events)
         event_ids = [receipt.event_id for receipt in outcome]
         return replies.mixed_batch(event_ids, errors) if errors else replies.accepted_batch(event_ids)
 
@@ -137,35 +141,40 @@ class AnalyticsServicer:
             service_pb2.HealthCheckRequest.FromString(request)
             return service_pb2.HealthCheckResponse(status=self._condition()).SerializeToString()
         except Exception as exc:  # noqa: BLE001  # the door, as above
-            await self._refuse(context, exc, events=0)
+            await self.refuse(context, exc, events=0)
 
-    def _admit_items(
-        self, request: bytes, message: service_pb2.TrackBatchRequest
-    ) -> tuple[list[Admission], dict[int, str]]:
+    def _admit_items(self, request: bytes) -> tuple[list[Admission], dict[int, str]]:
         """The good items in order, and what is wrong with the others by index."""
-        items = message.items
-        own_bytes = wire.slice_items(request)
-        if own_bytes is None or len(own_bytes) != len(items):
-            own_bytes = [None] * len(items)
+        items = wire.slice_items(request, MAX_BATCH_ITEMS)
+        if items is None:
+            items = _decode_items(request)
+        if not 1 <= len(items) <= MAX_BATCH_ITEMS:
+            holds = len(items) if len(items) <= MAX_BATCH_ITEMS else "more"
+            raise InvalidEventError([("items", f"must hold 1 to {MAX_BATCH_ITEMS} items, holds {holds}")])
         is_plain = wire.is_plain(request, max_depth=MAX_DEPTH)
         admissions: list[Admission] = []
         errors: dict[int, str] = {}
-        for index, (item, own) in enumerate(zip(items, own_bytes, strict=True)):
+        for index, (kind, body) in enumerate(items):
             try:
-                kind, body = own or _serialise(item)
-                is_plain_item = is_plain or wire.is_plain(body, max_depth=MAX_DEPTH)
-                if kind == "track":
-                    admissions.append(self._rules.track(body, item.track, is_plain=is_plain_item))
-                else:
-                    admissions.append(self._rules.identify(body, item.identify, is_plain=is_plain_item))
+                admissions.append(self._admit_item(kind, body, is_plain=is_plain))
             except InvalidEventError as exc:
-                path = ".".join(filter(None, (f"items[{index}]", item.WhichOneof("item"))))
-                errors[index] = "; ".join(f"{path}.{field}: {reason}" for field, reason in exc.violations)
+                path = f"items[{index}].{kind}" if kind else f"items[{index}]"
+                text = "; ".join(f"{path}.{field}: {reason}" for field, reason in exc.violations)
+                errors[index] = text if len(text) <= _MAX_ERROR_CHARACTERS else text[:_MAX_ERROR_CHARACTERS] + "…"
         if errors:
             self._metrics.events_refused.labels("invalid").inc(len(errors))
         return admissions, errors
 
-    async def _refuse(self, context: Context, error: BaseException, events: int = 1) -> NoReturn:
+    def _admit_item(self, kind: Kind | None, body: bytes, *, is_plain: bool) -> Admission:
+        self._rules.check_bytes(body)
+        if kind is None:
+            kind, body = _serialise(service_pb2.BatchItem.FromString(body))
+        is_plain = is_plain or wire.is_plain(body, max_depth=MAX_DEPTH)
+        if kind == "track":
+            return self._rules.track(body, service_pb2.TrackEventRequest.FromString(body), is_plain=is_plain)
+        return self._rules.identify(body, service_pb2.IdentifyUserRequest.FromString(body), is_plain=is_plain)
+
+    async def refuse(self, context: Context, error: BaseException, events: int = 1) -> NoReturn:
         """End the call with the status that ``error`` stands for."""
         answer = refusal(error)
         if events:
@@ -215,6 +224,16 @@ class AnalyticsServicer:
 def _check_size(request: bytes) -> None:
     if len(request) > MAX_MESSAGE_BYTES:
         raise InvalidEventError([("request", f"must have at most {MAX_MESSAGE_BYTES} bytes, has {len(request)}")])
+
+
+def _decode_items(request: bytes) -> list[tuple[Kind | None, bytes]]:
+    """The items of a batch that is more than items, or no message."""
+    if len(request) > _MAX_ODD_BYTES:
+        raise InvalidEventError(
+            [("request", f"is not a valid message, or holds unknown fields in {len(request)} bytes")]
+        )
+    message = service_pb2.TrackBatchRequest.FromString(request)
+    return [(None, item.SerializeToString()) for item in message.items[: MAX_BATCH_ITEMS + 1]]
 
 
 def _serialise(item: service_pb2.BatchItem) -> tuple[Kind, bytes]:

@@ -11,13 +11,16 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from spoold.errors import InvalidEventError, SpoolClosedError, SpoolError, SpoolFullError
+from spoold.errors import InvalidEventError, SpoolClosedError, SpooldError, SpoolError, SpoolFullError
+from spoold.ingest.intake import BusyError
 
 #: Bytes of violations in one status, and characters of its sentence. They travel in a trailer, in base64 and
 #: percent-encoded, and common clients refuse trailers of more than 8 KiB.
 _MAX_VIOLATION_BYTES = 2_048
 _MAX_MESSAGE_CHARACTERS = 160
 
+#: When a call that had no turn may have one.
+_BUSY_SECONDS = 1.0
 
 _UNKNOWN = "whether the event was stored is unknown: repeat it with the same event_id."
 
@@ -47,10 +50,13 @@ def refusal(error: BaseException) -> Refusal:
     if isinstance(error, InvalidEventError):
         return _invalid("invalid", error)
     if isinstance(error, SpoolFullError):
-        delay = duration_pb2.Duration()
-        delay.FromMilliseconds(round(error.retry_after_seconds * 1_000))
-        details = error_details_pb2.RetryInfo(retry_delay=delay)
-        return _refusal(error.reason, code_pb2.RESOURCE_EXHAUSTED, str(error), details)
+        return _exhausted(error.reason, error, error.retry_after_seconds)
+    if isinstance(error, BusyError):
+        return _exhausted("busy", error, _BUSY_SECONDS)
+    return _failed(error)
+
+
+def _failed(error: BaseException) -> Refusal:
     if isinstance(error, SpoolClosedError):
         return _refusal("draining", code_pb2.UNAVAILABLE, "The daemon is stopping; nothing was stored, repeat later.")
     if isinstance(error, SpoolError):
@@ -62,6 +68,12 @@ def refusal(error: BaseException) -> Refusal:
 def unimplemented(sentence: str) -> Refusal:
     """For a method that this version doesn't have."""
     return _refusal("unimplemented", code_pb2.UNIMPLEMENTED, sentence)
+
+
+def _exhausted(reason: str, error: SpooldError, retry_after_seconds: float) -> Refusal:
+    delay = duration_pb2.Duration()
+    delay.FromMilliseconds(round(retry_after_seconds * 1_000))
+    return _refusal(reason, code_pb2.RESOURCE_EXHAUSTED, str(error), error_details_pb2.RetryInfo(retry_delay=delay))
 
 
 def _invalid(reason: str, error: InvalidEventError) -> Refusal:

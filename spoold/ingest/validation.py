@@ -64,8 +64,21 @@ class Rules:
         self._surely_small_bytes = (max_event_bytes - _JSON_FRAME_BYTES) // _JSON_BYTES_PER_BYTE
         self._surely_large_bytes = max_event_bytes * _JSON_BYTES_PER_BYTE
 
+    def check_bytes(self, body: bytes) -> None:
+        """Refuse what is too large whatever it says: a message takes some 25 times its bytes when it is decoded.
+
+        No JSON of so much is within the limit, unless most of it is nothing that we know: what is stored is the message
+        as received, so that must be bounded too.
+
+        Raises:
+            InvalidEventError: ``body`` has more bytes than the limit allows.
+        """
+        if len(body) > self._surely_large_bytes:
+            text = f"the event is too large: {len(body)} bytes, more than {self._max_event_bytes} as JSON"
+            raise InvalidEventError([("properties", text)])
+
     def track(self, body: bytes, message: service_pb2.TrackEventRequest, *, is_plain: bool) -> Admission:
-        """Admit ``message``, which was decoded from ``body``.
+        """Admit ``message``, which was decoded from ``body`` after ``check_bytes`` had let that pass.
 
         Args:
             is_plain: What ``wire.is_plain`` said of these bytes.
@@ -98,7 +111,7 @@ class Rules:
         if not is_plain:
             _check_fields(message.properties, "properties", 0, violations)
         if len(body) > self._surely_small_bytes:
-            self._check_size(kind, body, message, violations)
+            self._check_size(kind, message, violations)
         if violations:
             raise InvalidEventError(violations)
         return Draft(kind, body, event_id, caller_id), is_ahead
@@ -113,13 +126,8 @@ class Rules:
             violations.append((field, _why_too_late(value, per_second, now_ms)))
         return said_ms > now_ms
 
-    def _check_size(self, kind: Kind, body: bytes, message: Request, violations: Violations) -> None:
+    def _check_size(self, kind: Kind, message: Request, violations: Violations) -> None:
         limit = self._max_event_bytes
-        # No JSON of so much is within the limit, unless most of it is nothing that we know: what is stored is the
-        # message as received, so that must be bounded too, and megabytes need not be converted to be refused.
-        if len(body) > self._surely_large_bytes:
-            violations.append(("properties", f"the event is too large: {len(body)} bytes, more than {limit} as JSON"))
-            return
         size = len(canonical_json(event_fields(self._as_event(kind, message))))
         if size > limit:
             violations.append(("properties", f"the event is too large: {size} bytes as JSON, the limit is {limit}"))

@@ -10,6 +10,7 @@ from spoold.ingest import wire
 from spoold.ingest.validation import MAX_DEPTH
 
 TRACK = service_pb2.TrackEventRequest(event_name="a", user_id="u" * 200)
+MOST = 1_000
 IDENTIFY = service_pb2.IdentifyUserRequest(user_id="u")
 
 
@@ -25,7 +26,7 @@ def field(number: int, body: bytes) -> bytes:
 
 def test_slices_are_the_bytes_that_were_sent() -> None:
     batch = service_pb2.TrackBatchRequest(items=[{"track": TRACK}, {"identify": IDENTIFY}, {"track": {}}])
-    assert wire.slice_items(batch.SerializeToString()) == [
+    assert wire.slice_items(batch.SerializeToString(), MOST) == [
         ("track", TRACK.SerializeToString()),
         ("identify", IDENTIFY.SerializeToString()),
         ("track", b""),
@@ -47,12 +48,12 @@ def test_an_item_that_is_not_one_clean_request_is_left_to_protobuf(odd: bytes) -
     clean = field(1, b"\x0a\x01a")
     message = field(1, clean) + field(1, odd) + field(1, clean)
     assert len(service_pb2.TrackBatchRequest.FromString(message).items) == 3
-    assert wire.slice_items(message) == [("track", b"\x0a\x01a"), None, ("track", b"\x0a\x01a")]
+    assert wire.slice_items(message, MOST) == [("track", b"\x0a\x01a"), (None, odd), ("track", b"\x0a\x01a")]
 
 
 def test_a_message_with_anything_but_items_is_left_to_protobuf() -> None:
     message = field(1, field(1, b"\x0a\x01a")) + field(7, b"x")
-    assert wire.slice_items(message) is None
+    assert wire.slice_items(message, MOST) is None
 
 
 def test_longer_encodings_of_a_length_are_understood() -> None:
@@ -60,12 +61,21 @@ def test_longer_encodings_of_a_length_are_understood() -> None:
     message = b"\x0a\x86\x80\x00" + b"\x0a\x83\x00" + body
     message = b"\x0a" + bytes([len(message) - 4 | 0x80, 0x80, 0x00]) + message[4:]
     assert len(service_pb2.TrackBatchRequest.FromString(message).items) == 1
-    assert wire.slice_items(message) == [("track", body)]
+    assert wire.slice_items(message, MOST) == [("track", body)]
+
+
+def test_nothing_is_read_behind_one_more_than_wanted() -> None:
+    items = wire.slice_items(field(1, b"") * 1_000_000 + b"\xff", 10)
+    assert items == [(None, b"")] * 11
+
+
+def test_a_length_without_an_end_costs_no_time() -> None:
+    assert wire.slice_items(b"\x0a" + b"\x80" * 4_000_000, MOST) is None
 
 
 @given(st.binary(max_size=64))
 def test_slicing_any_bytes_answers_without_an_error(message: bytes) -> None:
-    wire.slice_items(message)
+    wire.slice_items(message, MOST)
 
 
 @given(st.lists(st.binary(max_size=12), max_size=6))
@@ -75,12 +85,13 @@ def test_slices_agree_with_protobuf_whenever_it_decodes(bodies: list[bytes]) -> 
         decoded = service_pb2.TrackBatchRequest.FromString(message)
     except DecodeError:
         return
-    slices = wire.slice_items(message)
+    slices = wire.slice_items(message, MOST)
     assert slices is not None
     assert len(slices) == len(decoded.items)
-    for own, parsed in zip(slices, decoded.items, strict=True):
-        if own is not None:
-            kind, body = own
+    for (kind, body), parsed in zip(slices, decoded.items, strict=True):
+        if kind is None:
+            assert service_pb2.BatchItem.FromString(body) == parsed
+        else:
             assert parsed.WhichOneof("item") == kind
             assert type(getattr(parsed, kind)).FromString(body) == getattr(parsed, kind)
 
