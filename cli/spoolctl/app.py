@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from spoolctl.client import Target
+from spoolctl.client import DEFAULT_TARGET, Target
 from spoolctl.commands import dead, lanes, replays
 from spoolctl.commands.audit import audit
 from spoolctl.commands.config import config
+from spoolctl.commands.doctor import doctor
 from spoolctl.commands.replay import replay
 from spoolctl.commands.salvage import salvage
 from spoolctl.commands.send import identify, send
@@ -33,6 +34,7 @@ app.command()(send)
 app.command()(identify)
 app.command()(config)
 app.command()(audit)
+app.command()(doctor)
 app.command()(salvage)
 app.command()(replay)
 app.add_typer(lanes.app, name="lanes")
@@ -51,10 +53,10 @@ def options(
     context: typer.Context,
     socket: Annotated[
         Path, typer.Option("--socket", envvar="SPOOLCTL_SOCKET", help="The daemon's admin socket.")
-    ] = Path("/run/spoold/admin.sock"),
+    ] = DEFAULT_TARGET.socket,
     spool: Annotated[
         Path, typer.Option("--spool", metavar="DIR", help="The spool to read when the daemon is down.")
-    ] = Path("/var/lib/spoold"),
+    ] = DEFAULT_TARGET.spool,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
     ] = False,

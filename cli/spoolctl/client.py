@@ -25,7 +25,7 @@ _DEFAULT_ADDRESS = "127.0.0.1:50054"
 _REACHABLE_HOSTS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 #: The http_proxy of a shell is for the web; grpcio would go through it even to this machine.
 #: A list of replays with thousands of ids is long, and this machine made it.
-_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
+CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1))
 _NOT_REACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED)
 _ADMIN_REFUSED = (
@@ -54,7 +54,7 @@ class Target:
         """The admin API. Nothing is asked yet."""
         if len(os.fsencode(self.socket.absolute())) > _MAX_SOCKET_BYTES:
             raise _unreachable(self.socket, f"a socket's path has at most {_MAX_SOCKET_BYTES} bytes")
-        with grpc.insecure_channel(f"unix:{self.socket.absolute()}", options=_OPTIONS) as channel:
+        with grpc.insecure_channel(f"unix:{self.socket.absolute()}", options=CHANNEL_OPTIONS) as channel:
             yield Admin(self.socket, admin_pb2_grpc.AdminServiceStub(channel))
 
     def front_door(self, address: str | None) -> str:
@@ -73,6 +73,10 @@ class Target:
         # Empty while it starts.
         host, _, port = (said or _DEFAULT_ADDRESS).rpartition(":")
         return f"{_REACHABLE_HOSTS.get(host, host)}:{port}"
+
+
+#: Where the packaged daemon is.
+DEFAULT_TARGET = Target(Path("/run/spoold/admin.sock"), Path("/var/lib/spoold"))
 
 
 class Admin:
@@ -205,7 +209,7 @@ def _why_not(socket: Path) -> str:
 @contextmanager
 def analytics(address: str) -> Iterator[service_pb2_grpc.AnalyticsServiceStub]:
     """The front door at ``address``; what it refuses becomes a ``Failure``."""
-    with grpc.insecure_channel(address, options=_OPTIONS) as channel:
+    with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         try:
             yield service_pb2_grpc.AnalyticsServiceStub(channel)
         except grpc.RpcError as exc:

@@ -152,11 +152,11 @@ def lanes_view(lanes: Iterable[admin_pb2.LaneStatus]) -> Table:
             lane.name,
             Text(lane.state, _STATE_STYLES.get(lane.state, "")),
             str(lane.pending),
-            _age(_optional(lane, "oldest_pending_seconds")),
+            age_of(_optional(lane, "oldest_pending_seconds")),
             str(lane.delivered),
             Text(str(lane.dead), "red" if lane.dead else ""),
             str(lane.failures),
-            _age(_optional(lane, "next_attempt_seconds")),
+            age_of(_optional(lane, "next_attempt_seconds")),
         )
     return table
 
@@ -185,15 +185,15 @@ def _imbalances(spool: admin_pb2.SpoolStatus) -> list[Imbalance]:
 def _daemon_line(daemon: admin_pb2.DaemonStatus) -> Text:
     line = Text("spoold ").append(daemon.state, _STATE_STYLES.get(daemon.state, ""))
     if daemon.state != "offline":
-        line.append(f" {daemon.version} on {daemon.address}, pid {daemon.pid}, up {_age(daemon.uptime_seconds)}")
+        line.append(f" {daemon.version} on {daemon.address}, pid {daemon.pid}, up {age_of(daemon.uptime_seconds)}")
     return line.append(", TEST MODE: nothing is sent", "yellow") if daemon.test_mode else line
 
 
 def _spool_line(spool: admin_pb2.SpoolStatus) -> Text:
     limit = f" of {format_size(spool.max_bytes)}" if spool.max_bytes else ""
     oldest = _optional(spool, "oldest_pending_seconds")
-    waits = f"{spool.pending} pending" + (f" (oldest {_age(oldest)})" if oldest is not None else "")
-    return Text(f"spool  {spool.accepted} accepted, {waits}, {spool.retained} retained, {_size(spool.bytes)}{limit}")
+    waits = f"{spool.pending} pending" + (f" (oldest {age_of(oldest)})" if oldest is not None else "")
+    return Text(f"spool  {spool.accepted} accepted, {waits}, {spool.retained} retained, {size_of(spool.bytes)}{limit}")
 
 
 def lane_fields(lane: admin_pb2.LaneStatus) -> dict[str, object]:
@@ -223,7 +223,7 @@ def _optional(message: admin_pb2.LaneStatus | admin_pb2.SpoolStatus, field: str)
     return round(value, 3) if isinstance(value, float) else value
 
 
-def _age(seconds: object) -> str:
+def age_of(seconds: object) -> str:
     """A time span in the unit in which one thinks of it."""
     if not isinstance(seconds, int | float):
         return "-"
@@ -233,7 +233,8 @@ def _age(seconds: object) -> str:
     return f"{seconds:.1f}s"
 
 
-def _size(count: int) -> str:
+def size_of(count: int) -> str:
+    """A number of bytes in the largest unit that it fills."""
     for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if count >= unit:
             return f"{count / unit:.1f} {name}"

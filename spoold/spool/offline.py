@@ -22,6 +22,7 @@ from spoold.record import DamagedEvent, Event
 from spoold.spool.audit import Moment, begin_reading
 from spoold.spool.balance import Audit, AuditPosition, TallyPage, TallyPosition
 from spoold.spool.journal import DATABASE_NAME, EMPTY_BYTES
+from spoold.spool.layout import Layout, read_layout
 from spoold.spool.reader import Reader, connect_reader
 from spoold.spool.rows import State, find_row, load_state
 from spoold.spool.salvaged import Salvage
@@ -52,7 +53,11 @@ class OfflineSpool:
     state: State
     file_bytes: int
     is_copy: bool
-    _reader: Reader
+    _reader: "_OneConnectionReader"
+
+    def layout(self) -> Layout:
+        """How the database is laid out. Raises as ``received_at_ms`` does."""
+        return self._reader.layout()
 
     def lanes(self) -> list[LaneState]:
         """All lanes by name."""
@@ -171,6 +176,11 @@ class _OneConnectionReader(Reader):
     def __init__(self, file: Path, connection: sqlite3.Connection) -> None:
         super().__init__(file)
         self._opened = connection
+
+    def layout(self) -> Layout:
+        """See ``OfflineSpool``."""
+        with self._connection() as connection:
+            return read_layout(connection, self._file)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

@@ -1,0 +1,1 @@
+"""What ``spoolctl doctor`` looks at: one module a family of checks, and the drill."""
