@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 _START_SECONDS = 20.0
 _END_SECONDS = 40.0
@@ -27,6 +27,9 @@ class DaemonProcess:
     is ended by its id.
     """
 
+    #: What is run, with the arguments behind it.
+    program: ClassVar[Sequence[str]] = (str(Path(sys.executable).with_name("spoold")),)
+
     def __init__(self, home: Path, *arguments: str, **environment: str) -> None:
         self.spool_dir = home / "spool"
         self.admin_socket = home / "admin.sock"
@@ -44,7 +47,7 @@ class DaemonProcess:
         }
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self.process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("spoold")), *arguments],
+            [*self.program, *arguments],
             env=inherited | settings | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

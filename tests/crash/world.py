@@ -1,0 +1,157 @@
+"""A daemon's surroundings: three providers, its home, and what is asked of it when it comes back from the dead."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from spoold.api.spoold.admin.v1 import admin_pb2
+from spoold.record import Event
+from spoold.spool.balance import Audit
+from spoold.spool.offline import OfflineSpool, open_offline
+from tests.crash.book import BAD_NAME, LATE_USER, Book, BrokenPromiseError, check_arrived, check_dead, missing
+from tests.crash.desk import LANES, Admin, admin, command
+from tests.crash.points import Point
+from tests.support.daemon_process import DaemonProcess
+from tests.support.front_door import front_door
+from tests.support.provider_server import Reply, Request
+from tests.support.provider_taken import Refusal
+from tests.support.provider_wire import Json
+from tests.support.services import Services, configured, lanes, services, table
+
+_ROOT = Path(__file__).parents[2]
+_DRAIN_SECONDS = 30.0
+_LOOK_SECONDS = 0.02
+_DEAD_PAGE = 1000
+
+
+class DyingDaemon(DaemonProcess):
+    """A daemon that kills itself at the point that is its first argument."""
+
+    program = (sys.executable, "-m", "tests.crash.child")
+
+
+class World:
+    """Three providers that misbehave in the way of each, and a spool that daemon after daemon opens."""
+
+    def __init__(self, home: Path, servers: Services, *, retention: str) -> None:
+        self.home = home
+        self.servers = servers
+        servers["mixpanel"].refuse = _refuse
+        servers["amplitude"].overrule = _put_off
+        # So little free room makes a checkpoint due every 64 KiB.
+        spool = table("spool", retention=retention, min_free_bytes="256KiB")
+        self._arguments = configured(home, spool, lanes(servers, start="earliest"))
+        self._environment = {"TEST_MODE": "", "PYTHONPATH": str(_ROOT)}
+
+    @property
+    def spool_dir(self) -> Path:
+        return self.home / "spool"
+
+    def daemon(self, *, batch_size: int = 10, interval_seconds: int = 1) -> DaemonProcess:
+        """The real one; use it as a context."""
+        return DaemonProcess(self.home, *self._arguments, **self._batches(batch_size, interval_seconds))
+
+    def dying(self, point: Point, *, batch_size: int = 10, interval_seconds: int = 1) -> DyingDaemon:
+        """One that will not get past ``point``."""
+        return DyingDaemon(self.home, point.name, *self._arguments, **self._batches(batch_size, interval_seconds))
+
+    def recover(self, book: Book) -> int:
+        """Start again, repeat what is in doubt, let everything drain, and hold the promises against what arrived.
+
+        Returns:
+            How many events arrived, over all providers.
+
+        Raises:
+            BrokenPromiseError: One does not hold.
+        """
+        for server in self.servers.values():
+            server.recover()
+        self.servers["amplitude"].overrule = None
+        with self.daemon() as daemon, front_door(daemon.address) as stub:
+            fresh = book.draw(ids="uuid", is_plain=True)
+            for call in [*book.take_doubts(), fresh]:
+                if not book.carry(call, stub):
+                    numbers = [sent.number for sent in call.events]
+                    raise BrokenPromiseError(f"refused after the restart: {numbers}")
+            with admin(daemon) as operator:
+                # Whoever paused a lane may have died before the word to go on; what was put off is due at once.
+                command(operator, "resume")
+                for kind in LANES:
+                    self._wait_for_all(kind, book)
+                _wait_for_replays(daemon, operator)
+            if (code := daemon.stop()) != 0:
+                raise BrokenPromiseError(f"a stop in order ended with {code}: {daemon.logs[-10:]}")
+        self._check_spool(book)
+        return sum(check_arrived(book, kind, self.servers[kind]) for kind in LANES)
+
+    def _wait_for_all(self, kind: str, book: Book) -> None:
+        server = self.servers[kind]
+        try:
+            server.wait_until(lambda: not missing(book, kind, server), _DRAIN_SECONDS)
+        except AssertionError as exc:
+            lost = sorted(missing(book, kind, server))
+            raise BrokenPromiseError(f"{kind} never got {len(lost)} acknowledged events: {lost[:5]}") from exc
+
+    def _check_spool(self, book: Book) -> None:
+        with open_offline(self.spool_dir) as offline:
+            audit = _audit(offline)
+            if not audit.is_ok:
+                raise BrokenPromiseError(f"I2: {'; '.join(map(str, audit.imbalances))}")
+            if pending := {lane.name: lane.pending for lane in offline.lanes() if lane.pending}:
+                raise BrokenPromiseError(f"still pending after everything had arrived: {pending}")
+            if (accepted := offline.state.spool.accepted) > len(book.sent):
+                raise BrokenPromiseError(f"{accepted} events are in the spool, and {len(book.sent)} were sent")
+            for kind in LANES:
+                check_dead(book, kind, _dead(offline, kind), self.servers[kind])
+
+    def _batches(self, size: int, interval_seconds: int) -> dict[str, str]:
+        return {**self._environment, "BATCH_SIZE": str(size), "FLUSH_INTERVAL_SECONDS": str(interval_seconds)}
+
+
+@contextmanager
+def open_world(home: Path, *, retention: str = "0s") -> Iterator[World]:
+    """Three providers that answer, and nothing in the spool yet."""
+    with services(LANES) as servers:
+        yield World(home, servers, retention=retention)
+
+
+def _wait_for_replays(daemon: DaemonProcess, operator: Admin) -> None:
+    """A replay goes on where it was, and comes to its end."""
+    until = time.monotonic() + _DRAIN_SECONDS
+    while running := [
+        one for one in operator.ListReplays(admin_pb2.ListReplaysRequest()).replays if not one.finished_at_ms
+    ]:
+        if time.monotonic() > until or daemon.process.poll() is not None:
+            raise BrokenPromiseError(f"replays that do not end: {running}")
+        with suppress(subprocess.TimeoutExpired):
+            daemon.process.wait(_LOOK_SECONDS)
+
+
+def _refuse(record: Json) -> Refusal | None:
+    return Refusal("event", "'event' is bad") if record.get("event") == BAD_NAME else None
+
+
+def _put_off(request: Request) -> Reply | None:
+    """Amplitude's answer where one user sends too much."""
+    late = [number for number, record in enumerate(request.records) if record.get("user_id") == LATE_USER]
+    told = {"code": 429, "error": "Too many requests for some devices and users", "throttled_events": late}
+    return Reply(429, {**told, "throttled_users": {LATE_USER: 30}, "eps_threshold": 30}) if late else None
+
+
+def _audit(offline: OfflineSpool) -> Audit:
+    *_, (_, audit) = offline.audit()
+    assert audit is not None
+    return audit
+
+
+def _dead(offline: OfflineSpool, lane: str) -> Iterator[Event]:
+    after = 0
+    while page := offline.dead(lane, after=after, max_events=_DEAD_PAGE):
+        for letter in page:
+            if not isinstance(letter.event, Event):
+                raise BrokenPromiseError(f"{lane} has a damaged dead letter: {letter}")
+            yield letter.event
+        after = page[-1].event.seq
