@@ -130,7 +130,7 @@ class Fates:
 
     def _note_waits(self, machine: Machine) -> None:
         due_at = {}
-        for one in machine.spool.deferred(self.name):
+        for one in machine.spool.deferred(self.name) if machine.store.state.lanes[self.name].deferred else ():
             key = (one.attempts, one.not_before_ms, one.wait_ms, one.failures)
             known = self._due_at.get(one.seq)
             if known is not None and known[0] == key:

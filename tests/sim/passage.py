@@ -65,30 +65,21 @@ class Passage:
             return
         sent = {item.seq for item in call.items}
         rows = machine.store.connection.execute(
-            "SELECT _id, substr(data, 1, ?) FROM queue_journal WHERE _id > ? AND _id < ? AND _id NOT IN"
+            "SELECT _id, substr(data, 1, ?) FROM queue_journal WHERE _id > ? AND _id <= ? AND _id NOT IN"
             " (SELECT seq FROM set_aside WHERE lane = ?)",
             (_HEAD_BYTES, max(row.cursor, row.opened_seq), max(sent), self.name),
         )
-        ahead = {seq: _is_profile(head) for seq, head in rows}
-        waiting = ahead.keys() - sent - told - self.strayed
+        are_profiles = {seq: _is_profile(head) for seq, head in rows}
+        waiting = are_profiles.keys() - sent - told - self.strayed
         waiting = {seq for seq in waiting if not any(after < seq <= upto for after, upto in gaps)}
-        waiting = {seq for seq in waiting if not is_hidden_at(machine, self.name, seq)}
-        profiles = {seq for seq in sent if self._is_profile(machine, seq)}
-        has_own = sim.service.dialect.has_profile_route
-        mine = {seq for seq in waiting if not has_own or ahead[seq] == bool(profiles)}
-        # What can't be read is set aside unsent.
-        mine = {seq for seq in mine if is_intact_at(machine, seq)}
-        first = min((seq for seq in mine if ahead[seq]), default=None)
-        for seq in sent:
-            is_after = first is not None and first < seq
-            is_over = seq in profiles and any(other < seq for other in mine)
-            hold("a profile keeps its place on its route", not (is_after or is_over), self.name, seq, sorted(mine)[:9])
-
-    def _is_profile(self, machine: Machine, seq: int) -> bool:
-        (head,) = machine.store.connection.execute(
-            "SELECT substr(data, 1, ?) FROM queue_journal WHERE _id = ?", (_HEAD_BYTES, seq)
-        ).fetchone()
-        return _is_profile(head)
+        profiles = {seq for seq in sent if are_profiles[seq]}
+        if sim.service.dialect.has_profile_route:
+            waiting = {seq for seq in waiting if are_profiles[seq] == bool(profiles)}
+        last, last_profile = max(sent), max(profiles, default=0)
+        passed = {seq for seq in waiting if seq < last_profile or (are_profiles[seq] and seq < last)}
+        # What is kept back, or can't be read, waits for nobody.
+        passed = {seq for seq in passed if is_intact_at(machine, seq) and not is_hidden_at(machine, self.name, seq)}
+        hold("a profile keeps its place on its route", not passed, self.name, sorted(sent)[:9], sorted(passed)[:9])
 
     def _check_company(self, machine: Machine, call: Call) -> None:
         """A receiver knows a batch by its events: until it has answered, they come again as they came."""
@@ -96,7 +87,9 @@ class Passage:
         if self.strayed.intersection(seqs):
             return
         for seq in seqs:
-            before = tuple(one for one in self.company.get(seq, seqs) if is_intact_at(machine, one))
+            before = self.company.get(seq, seqs)
+            if before != seqs:
+                before = tuple(one for one in before if is_intact_at(machine, one))
             hold("a kept batch is the same on every attempt", before == seqs, self.name, before, seqs)
             self.company[seq] = seqs
 

@@ -8,6 +8,8 @@ goes with the code.
 from tests.sim.planted_aside import ASIDE
 from tests.sim.planted_desk import DESK
 from tests.sim.planted_lanes import LANES
+from tests.sim.planted_recovery import RECOVERY
 from tests.sim.planted_storage import STORAGE
+from tests.sim.planted_ways import WAYS
 
-CATALOGUE = (*STORAGE, *LANES, *ASIDE, *DESK)
+CATALOGUE = (*STORAGE, *LANES, *ASIDE, *DESK, *RECOVERY, *WAYS)

@@ -93,7 +93,7 @@ ASIDE = (
                 "delivery/judge.py", "            return case.call.of(items)\n", "            return case.call.of(())\n"
             ),
         ),
-        (_DRAINS, _COMES, "I5: the trouble of one lane is its own"),
+        (_DRAINS, _COMES, "I5: the trouble of one lane is its own", "a replay comes to its end"),
     ),
     Bug(
         "of 20 that were refused alike those that were settled stay dead",

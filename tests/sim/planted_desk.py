@@ -83,6 +83,6 @@ DESK = (
         "a filter keeps nothing back",
         "what a filter keeps back never arrives",
         (Edit("delivery/filter.py", "        if not self._passes(event):\n", "        if False:\n"),),
-        ("what a filter keeps back never arrives",),
+        ("what a filter keeps back never arrives", "I2: delivered is what the world saw"),
     ),
 )

@@ -305,7 +305,7 @@ LANES = (
                 "left_ms = retry.not_before_ms - self._clock.wall_ms()",
             ),
         ),
-        ("a lane with pending events comes again",),
+        ("a lane with pending events comes again", "I5: the trouble of one lane is its own"),
         seeds=180,
     ),
     Bug(

@@ -65,7 +65,7 @@ STORAGE = (
         "no fsync",
         "I1",
         (Edit("spool/journal.py", '("FULL", 2) if durability', '("OFF", 0) if durability'),),
-        ("I1", "a cursor never goes back", "database disk image is malformed"),
+        ("I1", "a cursor never goes back", "database disk image is malformed", "a healthy spool is never moved"),
     ),
     Bug(
         "no fsync per commit",
@@ -77,7 +77,13 @@ STORAGE = (
         "the log is trusted after a failed sync",
         "I1",
         (Edit("spool/store.py", '            rewrite(self._side_file("-wal"))\n', "            pass\n"),),
-        ("I1", "a cursor never goes back", "over restarts", "only a disk that fails ends the process"),
+        (
+            "I1",
+            "a cursor never goes back",
+            "over restarts",
+            "only a disk that fails ends the process",
+            "a healthy spool is never moved",
+        ),
         seeds=210,
     ),
     Bug(
