@@ -36,8 +36,12 @@ class SpaceLimits:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """WAL in use from which a checkpoint is due."""
-        return max(64 * 1024, min(4 * _MIB, self.min_free_bytes // 4))
+        """WAL in use from which a checkpoint is due.
+
+        A fraction of the reserve: on a full disk its room must be enough for the database to take in what is in the
+        log. One that can't be begun anew grows with each settle, until there is no room for one more.
+        """
+        return max(64 * 1024, min(4 * _MIB, self.reserve_bytes // 4))
 
     @property
     def pinned_wal_bytes(self) -> int:

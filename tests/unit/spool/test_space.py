@@ -23,8 +23,8 @@ def reason(error: SpoolFullError | None) -> str | None:
     ("min_free_bytes", "reserve_bytes", "checkpoint_bytes"),
     [
         (0, 0, 64 * KIB),
-        (1 * MIB, 256 * KIB, 256 * KIB),
-        (8 * MIB, 2 * MIB, 2 * MIB),
+        (1 * MIB, 256 * KIB, 64 * KIB),
+        (8 * MIB, 2 * MIB, 512 * KIB),
         (64 * MIB, 16 * MIB, 4 * MIB),
         (256 * MIB, 16 * MIB, 4 * MIB),
     ],
