@@ -81,6 +81,7 @@ class Book:
     Attributes:
         sent: All events by number.
         repeats: How many of them were sent again.
+        replays: Numbers of those that an operator was told of, to be carried out.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -89,6 +90,7 @@ class Book:
         self.sent: dict[str, Sent] = {}
         self._doubts: list[Call] = []
         self.repeats = 0
+        self.replays: list[int] = []
 
     @property
     def acknowledged(self) -> list[Sent]:

@@ -24,8 +24,10 @@ from tests.crash.points import POINTS, Point
 REACHED = "crash point reached"
 MISSED = "crash point survived"
 
-#: The first page passes, and a part of the second.
+#: The first page or frame passes, and a part of the second.
 _LEAST_BYTES = 5000
+_LOG_HEADER_BYTES = 32
+_FRAME_BYTES = 24 + 4096
 
 Function = Callable[..., Any]
 
@@ -110,10 +112,20 @@ class Trap:
             os.kill(os.getpid(), signal.SIGKILL)
         self._is_armed, self._is_dying = False, True
         file = Path(os.environ["SPOOL_URL"].removeprefix("sqlite://")) / self._point.torn
-        size = file.stat().st_size if file.exists() else 0
         # In the midst of a page: what is written up to there stays, the next write is the last thing that is done.
-        limit = max(size + self._point.room_bytes, _LEAST_BYTES)
+        limit = max(_end_of(file) + self._point.room_bytes, _LEAST_BYTES)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+
+def _end_of(file: Path) -> int:
+    """Where a file is written on: a log is begun anew when all of it is in the database."""
+    if not file.name.endswith("-wal"):
+        return file.stat().st_size
+    index = file.with_name(file.name.removesuffix("-wal") + "-shm")
+    header = index.read_bytes() if index.exists() else b""
+    # mxFrame and nBackfill (sqlite.org/walformat.html, section 2.1).
+    frames, done = (int.from_bytes(header[at : at + 4], "little") for at in (16, 96))
+    return 0 if frames == done else _LOG_HEADER_BYTES + frames * _FRAME_BYTES
 
 
 def _tell(event: str) -> None:

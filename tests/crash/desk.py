@@ -35,12 +35,14 @@ def pause(operator: Admin) -> None:
     command(operator, "resume", "amplitude")
 
 
-def replay_dead(operator: Admin) -> None:
-    operator.StartReplay(admin_pb2.Selection(lane="mixpanel", is_dead=True))
+def replay_dead(operator: Admin) -> int:
+    """Returns the replay's number."""
+    return int(operator.StartReplay(admin_pb2.Selection(lane="mixpanel", is_dead=True)).id)
 
 
-def replay_range(operator: Admin) -> None:
-    operator.StartReplay(admin_pb2.Selection(lane="webhook"))
+def replay_range(operator: Admin) -> int:
+    """Returns the replay's number."""
+    return int(operator.StartReplay(admin_pb2.Selection(lane="webhook")).id)
 
 
 def cancel(operator: Admin) -> None:
@@ -57,4 +59,4 @@ def audit(operator: Admin) -> None:
 
 
 #: All of it.
-DEEDS: tuple[Callable[[Admin], None], ...] = (flush, replay_dead, tally, replay_range, pause, audit, cancel)
+DEEDS: tuple[Callable[[Admin], object], ...] = (flush, replay_dead, tally, replay_range, pause, audit, cancel)

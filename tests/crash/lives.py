@@ -34,7 +34,7 @@ from tests.support.front_door import Stub, front_door
 from tests.support.provider_server import Reply
 
 #: A point that is not reached by then is not reached at all.
-_LIFE_SECONDS = 15.0
+_LIFE_SECONDS = 30.0
 _PAUSE_SECONDS = 0.01
 _CALLERS = 3
 _ROUND_POINTS = 6
@@ -55,6 +55,7 @@ class Stage:
         live: Brings a daemon that listens to its point.
         prepare: What is in the spool before.
         retention: How long delivered events stay.
+        min_free_bytes: How often a checkpoint is due; see ``open_world``.
         batch_size: From how many events on a lane sends.
         interval_seconds: Or from which age on.
     """
@@ -62,6 +63,7 @@ class Stage:
     live: Callable[[World, Book, DaemonProcess], None]
     prepare: Callable[[World, Book], None] | None = None
     retention: str = "0s"
+    min_free_bytes: str = "256KiB"
     batch_size: int = 10
     interval_seconds: int = 1
 
@@ -75,7 +77,7 @@ def run_point(point: Point, home: Path) -> dict[str, int]:
     """
     stage = _STAGES[point.life]
     book = Book(random.Random(point.name))
-    with open_world(home, retention=stage.retention) as world:
+    with open_world(home, retention=stage.retention, min_free_bytes=stage.min_free_bytes) as world:
         if stage.prepare is not None:
             stage.prepare(world, book)
         batches = {"batch_size": stage.batch_size, "interval_seconds": stage.interval_seconds}
@@ -154,8 +156,10 @@ def _replay(world: World, book: Book, daemon: DaemonProcess) -> None:
         _send_many(book, stub)
         world.servers["mixpanel"].wait_until(lambda: world.servers["mixpanel"].event_count > _MANY // 2)
         with suppress(grpc.RpcError):
-            for deed in (flush, replay_dead, replay_range, cancel):
-                deed(operator)
+            flush(operator)
+            book.replays.append(replay_dead(operator))
+            book.replays.append(replay_range(operator))
+            cancel(operator)
 
 
 def _stop(_world: World, book: Book, daemon: DaemonProcess) -> None:
@@ -228,7 +232,7 @@ _STAGES: dict[Life, Stage] = {
     "start": Stage(_wait_for_the_end),
     "load": Stage(_load),
     "replay": Stage(_replay, retention="1h"),
-    "stop": Stage(_stop, batch_size=1000, interval_seconds=300),
+    "stop": Stage(_stop, batch_size=1000, interval_seconds=300, min_free_bytes="16MiB"),
     "old": Stage(_wait_for_the_end, _age),
     "damaged": Stage(_wait_for_the_end, _damage),
 }

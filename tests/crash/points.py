@@ -71,8 +71,6 @@ _LOCK = "spoold.spool.lock:DirectoryLock."
 _DATABASE = "spool.db"
 _LOG = "spool.db-wal"
 _PAGE_BYTES = 4096
-#: In the midst of the first page that is written, but for the very first.
-_FROM_THE_SECOND = -(1 << 30)
 
 _START = (
     Point("start", "the directory is there, not locked", "spoold.spool.directory:prepare_directory", "after"),
@@ -101,7 +99,7 @@ _APPEND = (
 _COMMITTING = (
     Point("commit", "before the transaction", f"{_STORE}_transact", nth=30),
     Point("commit", "between the rows and COMMIT", _COMMIT, since=_INSERT, nth=12),
-    Point("commit", "in the midst of it", _COMMIT, since=_INSERT, nth=3, torn=_LOG, room_bytes=_PAGE_BYTES + 700),
+    Point("commit", "in the midst of it", _COMMIT, since=_INSERT, nth=3, torn=_LOG, room_bytes=700),
     Point("commit", "after COMMIT, nobody knows", _COMMIT, "after", since=_INSERT, nth=12),
     Point("commit", "after COMMIT, before the waiters wake", f"{_COMMITS}_answer", since=_INSERT, nth=12),
     Point("commit", "some waiters know", f"{_COMMITS}_answer", "after", since=_INSERT, nth=15),
@@ -112,7 +110,9 @@ _COMMITTING = (
 
 _CHECKPOINT = (
     Point("checkpoint", "before it", f"{_STORE}checkpoint", nth=3),
-    Point("checkpoint", "in its midst", f"{_STORE}checkpoint", nth=3, torn=_DATABASE, room_bytes=_PAGE_BYTES + 100),
+    Point(
+        "checkpoint", "in its midst", f"{_STORE}checkpoint", nth=3, torn=_DATABASE, room_bytes=100 - 16 * _PAGE_BYTES
+    ),
     Point("checkpoint", "after it", f"{_STORE}checkpoint", "after", 3),
     Point("checkpoint", "the log begun anew", _COMMIT, "after", since=f"{_STORE}checkpoint", nth=3),
 )
@@ -227,7 +227,7 @@ _SHUTDOWN = (
     Point("shutdown", "flushed", "spoold.delivery.fleet:Fleet.abort"),
     Point("shutdown", "before the listener ends", "spoold.ingest.server:IngestServer.stop"),
     Point("shutdown", "before the store closes", f"{_STORE}close"),
-    Point("shutdown", "in the last checkpoint", f"{_STORE}close", torn=_DATABASE, room_bytes=_FROM_THE_SECOND),
+    Point("shutdown", "in the last checkpoint", f"{_STORE}close", torn=_DATABASE, room_bytes=3 * _PAGE_BYTES + 100),
     Point("shutdown", "the store is closed", f"{_STORE}close", "after"),
     Point("shutdown", "before the lock goes", f"{_LOCK}close"),
     Point("shutdown", "the lock is gone", f"{_LOCK}close", "after"),

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tests.support.provider_wire import Json
 from tests.support.services import Services, configured, lanes, services, table
 
 _ROOT = Path(__file__).parents[2]
-_DRAIN_SECONDS = 30.0
+_DRAIN_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
 _DEAD_PAGE = 1000
 
@@ -36,13 +36,12 @@ class DyingDaemon(DaemonProcess):
 class World:
     """Three providers that misbehave in the way of each, and a spool that daemon after daemon opens."""
 
-    def __init__(self, home: Path, servers: Services, *, retention: str) -> None:
+    def __init__(self, home: Path, servers: Services, *, retention: str, min_free_bytes: str) -> None:
         self.home = home
         self.servers = servers
         servers["mixpanel"].refuse = _refuse
         servers["amplitude"].overrule = _put_off
-        # So little free room makes a checkpoint due every 64 KiB.
-        spool = table("spool", retention=retention, min_free_bytes="256KiB")
+        spool = table("spool", retention=retention, min_free_bytes=min_free_bytes)
         self._arguments = configured(home, spool, lanes(servers, start="earliest"))
         self._environment = {"TEST_MODE": "", "PYTHONPATH": str(_ROOT)}
 
@@ -81,7 +80,7 @@ class World:
                 command(operator, "resume")
                 for kind in LANES:
                     self._wait_for_all(kind, book)
-                _wait_for_replays(daemon, operator)
+                _wait_for_replays(daemon, operator, book.replays)
             if (code := daemon.stop()) != 0:
                 raise BrokenPromiseError(f"a stop in order ended with {code}: {daemon.logs[-10:]}")
         self._check_spool(book)
@@ -112,22 +111,31 @@ class World:
 
 
 @contextmanager
-def open_world(home: Path, *, retention: str = "0s") -> Iterator[World]:
-    """Three providers that answer, and nothing in the spool yet."""
+def open_world(home: Path, *, retention: str = "0s", min_free_bytes: str = "256KiB") -> Iterator[World]:
+    """Three providers that answer, and nothing in the spool yet.
+
+    Args:
+        min_free_bytes: A checkpoint is due with every quarter of it: every 64 KiB.
+    """
     with services(LANES) as servers:
-        yield World(home, servers, retention=retention)
+        yield World(home, servers, retention=retention, min_free_bytes=min_free_bytes)
 
 
-def _wait_for_replays(daemon: DaemonProcess, operator: Admin) -> None:
+def _wait_for_replays(daemon: DaemonProcess, operator: Admin, wanted: Collection[int]) -> None:
     """A replay goes on where it was, and comes to its end."""
     until = time.monotonic() + _DRAIN_SECONDS
-    while running := [
-        one for one in operator.ListReplays(admin_pb2.ListReplaysRequest()).replays if not one.finished_at_ms
-    ]:
+    while "running" in (states := _replays(operator)).values():
         if time.monotonic() > until or daemon.process.poll() is not None:
-            raise BrokenPromiseError(f"replays that do not end: {running}")
+            raise BrokenPromiseError(f"replays that do not end: {states}")
         with suppress(subprocess.TimeoutExpired):
             daemon.process.wait(_LOOK_SECONDS)
+    if any(states.get(number) != "done" for number in wanted):
+        raise BrokenPromiseError(f"replays {wanted} were to be carried out: {states}")
+
+
+def _replays(operator: Admin) -> dict[int, str]:
+    found = operator.ListReplays(admin_pb2.ListReplaysRequest(), timeout=_DRAIN_SECONDS).replays
+    return {replay.id: replay.state for replay in found}
 
 
 def _refuse(record: Json) -> Refusal | None:
