@@ -76,19 +76,21 @@ def _serve(loaded: LoadedConfig, reread: Callable[[LoadedConfig], ReloadResult])
 
 def _check(loaded: LoadedConfig) -> int:
     spool = spool_directory(loaded.config)
+    code = EXIT_OK
     try:
         with open_offline(spool) as offline:
             print(f"# the spool in {spool} holds {offline.pending()} pending events")
     except SpoolUnreadableError as exc:
         print(f"# {exc}")
     except SpoolError as exc:
+        # What is configured is wanted all the more where the spool is in trouble.
         print(f"spoold: {exc}", file=sys.stderr)
-        return EXIT_FAILED
+        code = EXIT_FAILED
     lines = [f"{key} = {orjson.dumps(value).decode()}  # {source}" for key, value, source in describe_config(loaded)]
     print("\n".join(lines))
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    return EXIT_OK
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
