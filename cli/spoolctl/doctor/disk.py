@@ -12,7 +12,7 @@ from spoolctl.doctor.mounts import Device, existing, read_device, read_mount
 from spoolctl.doctor.subject import Subject
 
 _CHECK = "disk"
-_PROBES = 60
+_PROBES = 40
 _PROBING_SECONDS = 1.0
 _WRITE_BYTES = 4096
 _FILE_BYTES = 16 * _WRITE_BYTES

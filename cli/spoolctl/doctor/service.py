@@ -78,10 +78,21 @@ def is_unit_there() -> bool:
 
 def find_spoold() -> Path | None:
     """The daemon's program that was installed with this one; else the first on PATH."""
-    beside = [Path(sys.argv[0]), Path(sys.argv[0]).resolve(), Path(sys.executable)]
-    found = (program for path in beside if os.access(program := path.with_name("spoold"), os.X_OK))
+    programs = [folder / "spoold" for folder in _own_folders()]
+    found = (program for program in programs if program.is_file() and os.access(program, os.X_OK))
     on_path = shutil.which("spoold")
     return next(found, None) or (Path(on_path) if on_path else None)
+
+
+def is_beside(program: Path) -> bool:
+    """Whether ``program`` was installed with this one, and so is of its version."""
+    return program.parent in _own_folders()
+
+
+def _own_folders() -> list[Path]:
+    # A name without a folder says nothing: that of ``python -c`` is one.
+    called = [Path(sys.argv[0])] if os.sep in sys.argv[0] else []
+    return [path.parent for path in (*called, *(path.resolve() for path in called), Path(sys.executable))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from spoolctl.doctor.findings import Finding, Level
+from spoolctl.doctor.service import is_beside
 from spoolctl.doctor.subject import Subject
 from spoold import __version__
 from spoold.spool.layout import SQLITE_VERSION
@@ -22,7 +23,7 @@ def check_versions(subject: Subject) -> Iterator[Finding]:
         text = "the program spoold is not beside spoolctl and not on PATH"
         yield Finding(_CHECK, Level.PROBLEM, text, "install the package again, both programs are in it")
         return
-    installed = _version_of(subject.program)
+    installed = __version__ if is_beside(subject.program) else _version_of(subject.program)
     running = subject.running.daemon.version if subject.running is not None else installed
     if installed != __version__:
         text = f"{subject.program} is {installed or 'broken'}, and this spoolctl {__version__}"
