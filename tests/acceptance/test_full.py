@@ -10,11 +10,10 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_status import rpc_status
 
 from spoold.api.analytics.v1 import service_pb2
+from tests.disk_trouble.small_disk import retry_seconds
 from tests.support.daemon_process import DaemonProcess
 from tests.support.front_door import Stub, front_door, track_batch
 from tests.support.provider_server import ProviderServer, Reply
@@ -54,7 +53,7 @@ def test_a_full_spool_refuses_says_so_and_takes_again_when_the_provider_is_back(
         track_batch(stub, 1)
 
     assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert _retry_seconds(error) > 0
+    assert retry_seconds(error) > 0
 
 
 def test_the_metrics_have_the_names_that_dashboards_know(
@@ -95,14 +94,6 @@ def _health(daemon: DaemonProcess) -> int:
             health_pb2.HealthCheckRequest(service="analytics.v1.AnalyticsService")
         )
         return int(reply.status)
-
-
-def _retry_seconds(error: grpc.RpcError) -> float:
-    status = rpc_status.from_call(error)  # type: ignore[arg-type] # a failed call is both
-    retry = error_details_pb2.RetryInfo()
-    assert status is not None
-    assert status.details[0].Unpack(retry)
-    return float(retry.retry_delay.ToTimedelta().total_seconds())
 
 
 def _scrape(daemon: DaemonProcess) -> str:
