@@ -33,7 +33,7 @@ def check_promises(machine: Machine, submitted: list[Submitted]) -> None:
         hold("I1: an acknowledged event is on disk", receipt.seq in rows, event.number, receipt.seq)
         data = rows[receipt.seq]
         is_damaged = event.damaged_seq == receipt.seq
-        hold("I11: a record changes only where a bit was flipped", _is_intact(data) != is_damaged, event.number, data)
+        hold("I11: a record changes only where a bit was flipped", is_intact(data) != is_damaged, event.number, data)
         if is_damaged:
             event.damaged_in.update(wanting)
         else:
@@ -55,10 +55,11 @@ def check_in_doubt(machine: Machine, submitted: list[Submitted], in_doubt: Itera
 def is_intact_at(machine: Machine, seq: int) -> bool:
     """Whether the record that stands there has the checksum that it should have."""
     (data,) = machine.store.connection.execute("SELECT data FROM queue_journal WHERE _id = ?", (seq,)).fetchone()
-    return _is_intact(data)
+    return is_intact(data)
 
 
-def _is_intact(data: bytes) -> bool:
+def is_intact(data: bytes) -> bool:
+    """Whether a record has the checksum that it should have."""
     # Not by the program's own check, which may be what is wrong.
     return (
         zlib.crc32(data[: -_CRC_BYTES - 1]) == int.from_bytes(data[-_CRC_BYTES:], "little") and data[-5:-4] == _CRC_TAG

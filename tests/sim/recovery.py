@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from spoold.spool.quarantine import mark_damaged
 from spoold.spool.salvaged import Salvage
 from tests.sim.disk import SimDisk
 from tests.sim.ledger import Figures, Submitted
@@ -15,6 +16,8 @@ from tests.sim.wreck import ID_BYTES, Wreck, wreck_dead, wreck_live
 
 #: A world that is damaged is damaged now and then.
 _WORLDS, _STARTS = 0.35, 0.3
+#: What a run met is known at the next start, wherever the damage is.
+_NOTICED = 0.6
 
 
 class Recovery:
@@ -22,7 +25,6 @@ class Recovery:
 
     Attributes:
         is_on: This world's disk damages spools.
-        is_latent: The spool in use is damaged, and nobody has noticed.
         touched: Ids of events of which some damage may have taken something: they may be lost.
     """
 
@@ -35,7 +37,7 @@ class Recovery:
         watches: Mapping[str, LaneWatch],
     ) -> None:
         self.is_on = rng.random() < _WORLDS
-        self.is_latent = False
+        self._is_latent = False
         self.touched: set[bytes] = set()
         self._rng = rng
         self._note = note
@@ -52,11 +54,24 @@ class Recovery:
         self._seen: dict[str, set[bytes]] = {}
         self._looked = 0
 
+    @property
+    def is_latent(self) -> bool:
+        """The spool in use is damaged, and nobody has noticed."""
+        return self._is_latent
+
+    def _note_latent(self, *, is_latent: bool) -> None:
+        self._is_latent = is_latent
+        for watch in self._watches.values():
+            watch.is_damaged = is_latent
+
     def hurt_dead(self, directory: Path) -> bool:
         """Perhaps damage a spool that nobody has open; whether that was done."""
         if not self.is_on or self._rng.random() >= _STARTS:
             return False
-        return self._hurt(wreck_dead(directory, self._rng), is_fresh=True)
+        is_hurt = self._hurt(wreck_dead(directory, self._rng), is_fresh=True)
+        if is_hurt and self._rng.random() < _NOTICED:
+            mark_damaged(directory, "an earlier run has met it")
+        return is_hurt
 
     def hurt_live(self, disk: SimDisk) -> None:
         """Damage the spool under the running process."""
@@ -72,7 +87,8 @@ class Recovery:
         wreck.is_exact = is_fresh and not self.is_latent
         self._is_unopened = is_fresh
         self._is_database_hit |= wreck.is_database_hit
-        self._wreck, self.is_latent = wreck, True
+        self._wreck = wreck
+        self._note_latent(is_latent=True)
         self.touched |= wreck.touched
         return True
 
@@ -101,7 +117,8 @@ class Recovery:
         is_sound = not self.is_latent and (self._is_begun or not all("is empty" in reason for reason in reasons))
         hold("a healthy spool is never moved", not is_sound, reasons)
         hold("what is moved aside is to be salvaged", bool(fresh), machine.quarantined)
-        self.is_latent = self._is_database_hit = self._is_unopened = False
+        self._is_database_hit = self._is_unopened = False
+        self._note_latent(is_latent=False)
         self._figures.quarantines += len(fresh)
         for event in self._submitted:
             event.is_adrift = event.receipt is not None
@@ -131,7 +148,7 @@ class Recovery:
             hold("a log that is damaged in its midst is noticed", not wreck.is_midst_hit, wreck.last_seq, last_seq)
             if wreck.is_log_hit:
                 self._forget(machine, last_seq)
-                self.is_latent = self._is_database_hit
+                self._note_latent(is_latent=self._is_database_hit)
         self._is_unopened = wreck.is_exact = False
 
     def _forget(self, machine: Machine, last_seq: int) -> None:

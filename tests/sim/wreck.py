@@ -13,7 +13,7 @@ from pathlib import Path
 from spoold.spool.rows import load_state
 from tests.sim.btree import PAGE_BYTES, row_pages, tree_pages
 from tests.sim.disk import SimDisk
-from tests.sim.oracles import wants
+from tests.sim.oracles import is_intact, wants
 
 _DATABASE, _LOG = "spool.db", "spool.db-wal"
 _LOG_HEADER_BYTES, _FRAME_BYTES = 32, 24 + PAGE_BYTES
@@ -98,6 +98,8 @@ def _wreck(directory: Path, injure: Callable[[], None]) -> Wreck | None:
     wreck.is_midst_hit = _is_midst_hit(before[_LOG], after[_LOG], frames)
     hit = _hit_pages(image, before, after)
     wreck.touched = {event_id for event_id, own in pages if own & hit}
+    # A bit of it was flipped before.
+    wreck.touched |= {event_id for event_id, record in wreck.records.items() if not is_intact(record)}
     wreck.knows_facts = not (wreck.is_log_hit or facts & hit)
     return wreck
 
