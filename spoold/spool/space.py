@@ -159,7 +159,11 @@ class Space:
         # By its size: a crash in the midst of making it leaves a file that reserves nothing.
         if _size(path) >= self.limits.reserve_bytes:
             return
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError:
+            # No inode or no descriptor is free; a later look may find one.
+            return
         try:
             os.posix_fallocate(fd, 0, self.limits.reserve_bytes)
         except OSError:

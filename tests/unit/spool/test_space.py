@@ -162,6 +162,16 @@ def test_a_reserve_that_a_crash_left_half_made_is_made_whole(state_dir: Path) ->
     assert (state_dir / "reserve").stat().st_size == 2 * MIB
 
 
+def test_a_reserve_that_can_not_be_made_keeps_nobody_from_working(state_dir: Path) -> None:
+    """The disk has no inode left, or the process no descriptor: here, the name is taken."""
+    (state_dir / "reserve").mkdir()
+    space = Space(state_dir, SpaceLimits(1024 * MIB, 4 * MIB), free=lambda _: 1024 * MIB)
+
+    space.recheck()
+
+    assert space.refusal(0, 1) is None
+
+
 def test_a_full_spool_refuses_and_takes_again_once_there_is_room(state_dir: Path) -> None:
     with open_spool(state_dir, max_bytes=6 * MIB, min_free_bytes=MIB) as opened:
         opened.spool.open_lane("mixpanel", "mixpanel", "earliest")
