@@ -17,7 +17,7 @@ _LIMIT_SECONDS = 300.0
 HOME = Path(__file__).parents[2]
 
 
-class UnableError(Exception):
+class UnableError(PermissionError):
     """This machine can't cut power; the message says what is missing."""
 
 

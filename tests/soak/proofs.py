@@ -1,4 +1,8 @@
-"""The proofs that a soak goes through, round after round."""
+"""The proofs that a soak goes through, round after round.
+
+A proof that can't be had without root, or without a program, raises PermissionError: it is left out, and the last line
+says so.
+"""
 
 import importlib
 from typing import NamedTuple
@@ -23,6 +27,22 @@ class Proof(NamedTuple):
         return figures
 
 
+#: What the last line tells, of all that the proofs count.
+TOLD = (
+    "worlds", "simulated_seconds", "crashes", "kills", "power_cuts", "disk_faults", "full_disks", "clock_jumps",
+    "migrations", "quarantines", "flipped_bits", "inputs", "acknowledged", "repeats",
+)  # fmt: skip
+
 PROOFS = {
+    "worlds": Proof("tests.sim.run", 6, "simulated worlds: crashes, power cuts, full disks, every reply"),
+    "cuts": Proof("tests.power.states", 5, "what a disk may hold after a power cut, state by state"),
+    "kills": Proof("tests.crash.kills", 3, "daemons under load are killed"),
+    "points": Proof("tests.crash.lives", 1, "a daemon is killed at each named point"),
+    "faults": Proof("tests.disk_trouble.every_fault", 2, "the disk fails at the n-th write or sync"),
+    "upgrades": Proof(
+        "tests.upgrade.every_crash", 1, "spools of older formats, stopped at each operation of their opening"
+    ),
+    "machine": Proof("tests.power.machine", 1, "a daemon on a real disk loses its power"),
+    "small_disks": Proof("tests.disk_trouble.small_disk", 1, "a small disk fills to its last byte"),
     "flips": Proof("tests.damage.flips", 1, "single bits of a spool turn over"),
 }

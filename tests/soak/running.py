@@ -16,20 +16,21 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from tests.soak.proofs import Proof
+from tests.soak.proofs import TOLD, Proof
 
 #: A line of a broken promise's story that is worth printing; the whole is a repeat away.
 _TOLD_LINES = 25
 
 
 class Report(NamedTuple):
-    """What came of one round: its figures, or the text of what broke."""
+    """What came of one round: its figures, the text of what broke, or why it can't be had on this machine."""
 
     proof: str
     seed: int
     seconds: float
     figures: Mapping[str, int]
     text: str = ""
+    missing: str = ""
 
 
 @dataclass
@@ -38,6 +39,7 @@ class _Course:
 
     proof: Proof
     task: TaskID
+    missing: str = ""
     started: int = 0
     done: int = 0
     seconds: float = 0.0
@@ -100,25 +102,29 @@ class Soak:
         """What was tried, in one line."""
         total = sum((course.figures for course in self._courses.values()), Counter[str]())
         rounds = sum(course.done for course in self._courses.values())
-        names = sorted(total, key=lambda name: -total[name])
-        tried = ", ".join(f"{total[name]} {name.replace('_', ' ')}" for name in names)
+        tried = ", ".join(_told(name, total[name]) for name in TOLD if name in total)
         took = timedelta(seconds=round(self._seconds))
         verdict = f"{len(self.failures)} BROKEN PROMISES" if self.failures else "0 lost, 0 altered, 0 unnoticed"
-        return f"{verdict} in {took}, {rounds} rounds of {len(self._courses)} proofs: {tried}"
+        left_out = [f"; without {name}: {course.missing}" for name, course in self._courses.items() if course.missing]
+        proofs = len(self._courses) - len(left_out)
+        return f"{verdict} in {took}, {rounds} rounds of {proofs} proofs: {tried}{''.join(left_out)}"
 
     def _is_over(self, start: float, rounds: int | None, seconds: float) -> bool:
         if self._is_stopping or self.failures:
             return True
-        if rounds is None:
-            return time.monotonic() - start >= seconds
-        return all(course.started >= rounds for course in self._courses.values())
+        if rounds is None and time.monotonic() - start >= seconds:
+            return True
+        return not self._due(rounds)
 
     def _submit(self, pool: ProcessPoolExecutor, rounds: int | None) -> Future[Report]:
-        due = [(name, course) for name, course in self._courses.items() if rounds is None or course.started < rounds]
-        name, course = min(due, key=lambda one: one[1].is_due_by)
+        name, course = min(self._due(rounds), key=lambda one: one[1].is_due_by)
         seed = self._first_seed + course.started
         course.started += 1
         return pool.submit(_run, name, course.proof, seed)
+
+    def _due(self, rounds: int | None) -> list[tuple[str, _Course]]:
+        possible = [(name, course) for name, course in self._courses.items() if not course.missing]
+        return [(name, course) for name, course in possible if rounds is None or course.started < rounds]
 
     def _take(self, future: Future[Report]) -> None:
         try:
@@ -129,15 +135,25 @@ class Soak:
             self.failures.append(report)
             return
         course = self._courses[report.proof]
+        if report.missing:
+            course.missing = report.missing
+            return
         course.done += 1
         course.seconds += report.seconds
         course.figures.update(report.figures)
 
     def _show(self, elapsed: float, rounds: int | None, seconds: float) -> None:
         for course in self._courses.values():
-            said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in course.figures.most_common(4))
+            said = ", ".join(_told(name, course.figures[name]) for name in TOLD if name in course.figures)
             total, done = (rounds, course.done) if rounds is not None else (seconds, min(elapsed, seconds))
-            self._progress.update(course.task, total=total, completed=done, said=said or course.proof.about)
+            said = course.missing or said or course.proof.about
+            self._progress.update(course.task, total=total, completed=done, said=said)
+
+
+def _told(name: str, count: int) -> str:
+    if name == "simulated_seconds":
+        return f"{count // 3600} simulated hours"
+    return f"{count} {name.replace('_', ' ')}"
 
 
 def _settle_in() -> None:
@@ -150,6 +166,8 @@ def _run(name: str, proof: Proof, seed: int) -> Report:
     start = time.monotonic()
     try:
         figures = proof.run_round(seed)
+    except PermissionError as exc:
+        return Report(name, seed, 0.0, {}, missing=str(exc))
     except BaseException:
         # Whatever it is, it is told, with the seed that repeats it.
         lines = traceback.format_exc().splitlines()
