@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from spoolctl.doctor.database import read_on_disk
 from spoolctl.doctor.findings import Finding
 from spoolctl.doctor.service import User, Words, service_user
-from spoolctl.doctor.subject import Settings, Subject
+from spoolctl.doctor.subject import OnDisk, Settings, Subject
 
 from spoold.api.spoold.admin.v1 import admin_pb2
 from tests.support.clock import START_MS
@@ -31,13 +32,14 @@ def make_subject(directory: Path, **overrides: Any) -> Subject:
         "directory": directory,
         "socket": directory / "admin.sock",
         "running": None,
-        "resting": None,
         "silence": "spoold is not reachable",
         "user": service_user(None, is_unit_there=False),
         "words": Words(None, (), (), None, is_unit=False),
         "now_ms": START_MS,
     }
-    return Subject(**{**fields, **overrides})
+    if "resting" in overrides:
+        overrides["on_disk"] = OnDisk(overrides.pop("resting"))
+    return Subject(**{**fields, "on_disk": read_on_disk(directory), **overrides})
 
 
 def make_status(

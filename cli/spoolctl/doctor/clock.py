@@ -7,9 +7,7 @@ from contextlib import suppress
 from spoolctl.doctor.findings import Finding, Level
 from spoolctl.doctor.subject import Subject
 from spoolctl.render import age_of, format_time
-from spoold.errors import SpoolError
 from spoold.spool.journal import DATABASE_NAME
-from spoold.spool.offline import open_offline
 
 _CHECK = "clock"
 _FIX = "timedatectl set-ntp true (or another time service); event ids go on from the newest till the clock is there"
@@ -57,9 +55,8 @@ def is_synchronized() -> bool | None:
 def _moments(subject: Subject) -> Iterator[tuple[str, int]]:
     """What can't lie in the future."""
     file = subject.directory / DATABASE_NAME
-    # What can't be read is told by the check of the database.
-    with suppress(SpoolError), open_offline(subject.directory) as spool:
-        yield "the newest event", spool.state.spool.last_id_ms
+    if subject.on_disk.newest_at_ms is not None:
+        yield "the newest event", subject.on_disk.newest_at_ms
     for path in (file, file.with_name(f"{file.name}-wal")):
         with suppress(FileNotFoundError):
             yield f"the last change of {path.name}", path.stat().st_mtime_ns // 1_000_000

@@ -46,14 +46,18 @@ def read_configuration(program: Path | None, file: Path | None) -> Reading:
     path = file or DEFAULT_FILE
     if program is None:
         return Reading(Settings(), [], [])
-    if path.exists() and not os.access(path, os.R_OK):
+    if _is_barred(path):
         return Reading(Settings(), [], [f"this user may not read {path}"])
     code, told, said = _run(program, file, {})
     if code != _UNUSABLE:
         lines = said.splitlines()
         warnings = [line.removeprefix("warning: ") for line in lines if line.startswith("warning: ")]
-        is_told = _LINE.search(told) is not None
-        return Reading(_parsed(told), [] if is_told else [f"spoold --check-config ended with {code}"], warnings)
+        how = f"spoold --check-config ended with {code}" if code >= 0 else "spoold --check-config did not end in time"
+            f"spoold --check-config did not end within {_CHECK_SECONDS:.0f} s"
+            if code < 0
+            else f"spoold --check-config ended with {code}"
+        )
+        return Reading(_parsed(told), [] if _LINE.search(told) else [how], warnings)
     problems = [line for line in said.splitlines() if not line.startswith("spoold: ")]
     settings = _parsed(_run(program, file, {"TEST_MODE": "true"})[1])
     if settings.values:
@@ -79,7 +83,8 @@ def check_configuration(reading: Reading, subject: Subject) -> Iterator[Finding]
         command = _MODE_FIX.search(line)
         fix = command[0] if command else "sudo spoolctl doctor" if "may not read" in line else f"{path}, {mend}"
         yield Finding(CHECK, Level.WARNING, line, fix)
-    yield from _readable(path, subject)
+    if subject.written.values:
+        yield from _readable(path, subject)
     if subject.written.values and not reading.problems:
         where = str(path) if path.exists() else f"there is no {path}: the defaults and the environment hold"
         lanes = ", ".join(subject.written.lanes) or "none"
@@ -123,15 +128,26 @@ def _is_hidden(key: str, subject: Subject) -> bool:
 
 def _run(program: Path, file: Path | None, more: Mapping[str, str]) -> tuple[int, str, str]:
     options = [] if file is None else ["--config", str(file)]
-    run = subprocess.run(  # noqa: S603 - our own program
-        [program, "--check-config", *options],
-        env={**os.environ, **more},
-        capture_output=True,
-        text=True,
-        timeout=_CHECK_SECONDS,
-        check=False,
-    )
+    try:
+        run = subprocess.run(  # noqa: S603 - our own program
+            [program, "--check-config", *options],
+            env={**os.environ, **more},
+            capture_output=True,
+            text=True,
+            timeout=_CHECK_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return -1, "", ""
     return run.returncode, run.stdout, run.stderr
+
+
+def _is_barred(path: Path) -> bool:
+    try:
+        return path.exists() and not os.access(path, os.R_OK)
+    except PermissionError:
+        # Not even whether it is there.
+        return True
 
 
 def _parsed(text: str) -> Settings:

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from spoolctl.doctor.findings import Finding, Level
-from spoolctl.doctor.subject import Subject
+from spoolctl.doctor.subject import OnDisk, Subject
+from spoolctl.reading import OfflineDesk
 from spoold.errors import SpoolError, SpoolUnreadableError, SpoolVersionError
 from spoold.spool.journal import DATABASE_NAME
 from spoold.spool.layout import SQLITE_VERSION, Layout
@@ -14,8 +16,17 @@ _CHECK = "database"
 _DURABILITY = {"fsync": "FULL", "os": "NORMAL"}
 
 
+def read_on_disk(directory: Path) -> OnDisk:
+    """Open the spool once, as every offline reader does; that may cost a copy of it."""
+    try:
+        with open_offline(directory) as spool:
+            return OnDisk(OfflineDesk(spool).status(), spool.layout(), spool.state.spool.last_id_ms)
+    except SpoolError as exc:
+        return OnDisk(error=exc)
+
+
 def check_database(subject: Subject) -> Iterator[Finding]:
-    """Open it read-only, as every offline reader does."""
+    """Whether it can be read, and what it is."""
     file = subject.directory / DATABASE_NAME
     if not file.exists():
         yield Finding(_CHECK, Level.NOTE, f"there is no {file} yet: spoold makes it at its first start")
@@ -23,16 +34,12 @@ def check_database(subject: Subject) -> Iterator[Finding]:
     if not os.access(file, os.R_OK):
         yield Finding(_CHECK, Level.WARNING, f"this user may not read {file}", "sudo spoolctl doctor")
         return
-    try:
-        with open_offline(subject.directory) as spool:
-            layout = spool.layout()
-    except SpoolVersionError as exc:
-        yield Finding(_CHECK, Level.PROBLEM, str(exc), "install the newer version of spoold again")
-    except SpoolUnreadableError as exc:
-        yield _unreadable(str(exc), subject)
-    except SpoolError as exc:
-        yield _unreadable(f"{file}: {exc}", subject)
-    else:
+    error, layout = subject.on_disk.error, subject.on_disk.layout
+    if isinstance(error, SpoolVersionError):
+        yield Finding(_CHECK, Level.PROBLEM, str(error), "install the newer version of spoold again")
+    elif error is not None:
+        yield _unreadable(str(error) if isinstance(error, SpoolUnreadableError) else f"{file}: {error}", subject)
+    elif layout is not None:
         yield from judge_layout(layout, subject)
 
 

@@ -10,7 +10,7 @@ from spoolctl.doctor.clock import check_clock
 from spoolctl.doctor.configuration import CHECK, Reading, check_configuration, read_configuration
 from spoolctl.doctor.daemon import check_daemon, check_open_files
 from spoolctl.doctor.damage import check_damage, check_ledger
-from spoolctl.doctor.database import check_database
+from spoolctl.doctor.database import check_database, read_on_disk
 from spoolctl.doctor.directory import check_directory, check_file_system, check_lock
 from spoolctl.doctor.disk import check_disk
 from spoolctl.doctor.findings import Finding, Level, worst_of
@@ -20,11 +20,8 @@ from spoolctl.doctor.space import check_space
 from spoolctl.doctor.subject import Settings, Subject
 from spoolctl.doctor.versions import check_versions
 from spoolctl.failure import Exit, Failure
-from spoolctl.reading import OfflineDesk
 from spoold.api.spoold.admin.v1 import admin_pb2
 from spoold.clock import SystemClock
-from spoold.errors import SpoolError
-from spoold.spool.offline import open_offline
 
 Check = Callable[[Subject], Iterable[Finding]]
 
@@ -85,7 +82,7 @@ def find_subject(asked: Asked, default: Target) -> tuple[Subject, Reading]:
         directory=directory,
         socket=socket,
         running=running,
-        resting=_read(directory) if running is None else None,
+        on_disk=read_on_disk(directory),
         silence=silence,
         user=service_user(pid, is_unit_there=is_unit),
         words=Words(asked.file, tuple(said), tuple(options), pid, is_unit),
@@ -137,12 +134,3 @@ def _ask(target: Target) -> tuple[admin_pb2.GetStatusReply | None, Settings | No
         {value.key: json.loads(value.value) for value in values}, {value.key: value.source for value in values}
     )
     return status, settings, ""
-
-
-def _read(directory: Path) -> admin_pb2.GetStatusReply | None:
-    # What keeps it from being read is told by the check of the database.
-    try:
-        with open_offline(directory) as spool:
-            return OfflineDesk(spool).status()
-    except (SpoolError, OSError):
-        return None

@@ -48,13 +48,8 @@ class User:
 
 def service_user(pid: int | None, *, is_unit_there: bool) -> User:
     """The user of the daemon ``pid``; without one that of the packaged unit, or whoever asks."""
-    if pid is not None:
-        words = {
-            name: value.split()
-            for name, _, value in (line.partition(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-        }
-        uid = int(words["Uid"][1])
-        return User(_name_of(uid), uid, frozenset(map(int, [words["Gid"][1], *words["Groups"]])))
+    if pid is not None and (user := _user_of(pid)) is not None:
+        return user
     if is_unit_there:
         try:
             entry = pwd.getpwnam(UNIT)
@@ -63,6 +58,17 @@ def service_user(pid: int | None, *, is_unit_there: bool) -> User:
         else:
             return User(UNIT, entry.pw_uid, frozenset(os.getgrouplist(UNIT, entry.pw_gid)))
     return User(_name_of(os.geteuid()), os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
+
+
+def _user_of(pid: int) -> User | None:
+    """Who runs a process; None where it has ended, or is not of this machine."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    words = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+    uid = int(words["Uid"][1])
+    return User(_name_of(uid), uid, frozenset(map(int, [words["Gid"][1], *words["Groups"]])))
 
 
 def describe_owner(path: Path) -> str:

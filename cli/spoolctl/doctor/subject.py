@@ -6,6 +6,8 @@ from pathlib import Path
 
 from spoolctl.doctor.service import User, Words
 from spoold.api.spoold.admin.v1 import admin_pb2
+from spoold.errors import SpoolError
+from spoold.spool.layout import Layout
 from spoold.units import parse_size
 
 
@@ -70,6 +72,22 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class OnDisk:
+    """What the spool's files say, all read at once.
+
+    Attributes:
+        status: As the daemon would tell it; None when there is no spool, or it can't be read.
+        newest_at_ms: When the newest event was accepted, by the clock of the ids (Unix milliseconds).
+        error: Why it can't be read.
+    """
+
+    status: admin_pb2.GetStatusReply | None = None
+    layout: Layout | None = None
+    newest_at_ms: int | None = None
+    error: SpoolError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """One installation of spoold.
 
@@ -80,7 +98,6 @@ class Subject:
         directory: The spool's.
         socket: The daemon's, for spoolctl.
         running: How the daemon and its lanes stand; None when it does not answer.
-        resting: The same, read from the disk; None when there is no spool, or it can't be read.
         silence: Why the daemon does not answer.
         user: Who runs it, or will.
         now_ms: Wall clock.
@@ -92,11 +109,16 @@ class Subject:
     directory: Path
     socket: Path
     running: admin_pb2.GetStatusReply | None
-    resting: admin_pb2.GetStatusReply | None
+    on_disk: OnDisk
     silence: str
     user: User
     words: Words
     now_ms: int
+
+    @property
+    def resting(self) -> admin_pb2.GetStatusReply | None:
+        """How the lanes stand by the spool's files; None when they can't be read."""
+        return self.on_disk.status
 
     @property
     def status(self) -> admin_pb2.GetStatusReply | None:

@@ -39,9 +39,12 @@ def check_versions(subject: Subject) -> Iterator[Finding]:
 
 
 def _version_of(program: Path) -> str:
-    run = subprocess.run(  # noqa: S603 - our own program
-        [program, "--version"], capture_output=True, text=True, timeout=_VERSION_SECONDS, check=False
-    )
+    try:
+        run = subprocess.run(  # noqa: S603 - our own program
+            [program, "--version"], capture_output=True, text=True, timeout=_VERSION_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
     return run.stdout.strip().removeprefix("spoold ")
 
 
