@@ -53,10 +53,6 @@ def read_configuration(program: Path | None, file: Path | None) -> Reading:
         lines = said.splitlines()
         warnings = [line.removeprefix("warning: ") for line in lines if line.startswith("warning: ")]
         how = f"spoold --check-config ended with {code}" if code >= 0 else "spoold --check-config did not end in time"
-            f"spoold --check-config did not end within {_CHECK_SECONDS:.0f} s"
-            if code < 0
-            else f"spoold --check-config ended with {code}"
-        )
         return Reading(_parsed(told), [] if _LINE.search(told) else [how], warnings)
     problems = [line for line in said.splitlines() if not line.startswith("spoold: ")]
     settings = _parsed(_run(program, file, {"TEST_MODE": "true"})[1])
