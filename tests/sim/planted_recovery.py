@@ -79,7 +79,7 @@ RECOVERY = (
         "damage is noticed",
         (Edit("spool/leftover.py", "    if is_synced and hides", "    if not is_synced and hides"),),
         ("a log that is damaged in its midst is noticed",),
-        seeds=300,
+        seeds=500,
     ),
     Bug(
         "a log that was torn is taken for damage",
@@ -122,8 +122,14 @@ RECOVERY = (
     Bug(
         "a salvage forgets what stood aside",
         "what was readable is brought over",
-        (Edit("spool/remains.py", "                self._asides.append(number)\n", "                pass\n"),),
-        (_READABLE, _ARRIVES),
+        (
+            Edit(
+                "spool/remains.py",
+                "                self._asides.append(number)\n                self._note_deferred(number)\n",
+                "",
+            ),
+        ),
+        (_READABLE, _ARRIVES, _PENDING),
         seeds=300,
     ),
     Bug(
