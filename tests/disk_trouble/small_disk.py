@@ -32,14 +32,14 @@ Kind = Literal["tmpfs", "ext4"]
 
 _ROOT = Path(__file__).parents[2]
 _MOUNT = {
-    "tmpfs": "mount -t tmpfs -o size=8m spoold-test {home}/disk",
+    "tmpfs": "mount -t tmpfs -o size=5m spoold-test {home}/disk",
     "ext4": "truncate -s 20M {home}/image && mkfs.ext4 -q -b 4096 -m 0 {home}/image"
     " && mount -o loop {home}/image {home}/disk",
 }
 #: Batches of so many events of a kilobyte.
 _BATCH = 100
 #: Attempts that fail while the disk is full.
-_FAILURES = 60
+_FAILURES = 40
 
 
 def run_on(kind: Kind) -> dict[str, int]:

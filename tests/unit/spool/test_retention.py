@@ -7,7 +7,7 @@ import pytest
 from spoold.errors import SpoolFullError
 from tests.support.clock import FakeClock
 from tests.support.events import make_big_drafts, make_draft, make_drafts
-from tests.support.spools import MIB, OpenSpool, open_spool
+from tests.support.spools import KIB, MIB, OpenSpool, open_spool
 
 
 def settle_all(spool: OpenSpool, lane: str) -> None:
@@ -156,6 +156,19 @@ def test_the_room_of_forgotten_events_goes_back_to_the_disk(spool: OpenSpool, la
     assert before > 19 * MIB
     assert file.stat().st_size < kept + MIB
     assert spool.store.used_bytes() < spool.store.file_bytes() - kept + MIB
+
+
+def test_where_the_disk_is_low_all_of_it_goes_back_at_once(spool: OpenSpool, lane: str) -> None:
+    spool.append(make_big_drafts(100))
+    settle_all(spool, lane)
+    spool.free_bytes = spool.limits.min_free_bytes - 1
+
+    for _ in range(2):
+        spool.spool.trim(1000)
+
+    assert (spool.directory / "spool.db").stat().st_size < 300 * KIB
+    spool.free_bytes = spool.limits.min_free_bytes + MIB
+    assert spool.append(make_big_drafts(10))
 
 
 def test_a_step_gives_back_a_bounded_part_of_the_room(spool: OpenSpool, lane: str, clock: FakeClock) -> None:
