@@ -44,5 +44,6 @@ PROOFS = {
     ),
     "machine": Proof("tests.power.machine", 1, "a daemon on a real disk loses its power"),
     "small_disks": Proof("tests.disk_trouble.small_disk", 1, "a small disk fills to its last byte"),
+    "drills": Proof("tests.acceptance.drill_rounds", 1, "spoolctl doctor --drill, as a user runs it"),
     "flips": Proof("tests.damage.flips", 1, "single bits of a spool turn over"),
 }
