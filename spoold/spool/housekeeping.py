@@ -1,7 +1,9 @@
 """What keeps the spool small and its condition known, in steps of a bounded cost."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
+from spoold.errors import SpoolUnreadableError
 from spoold.spool.balance import Audit, AuditPosition
 from spoold.spool.contract import Desk
 from spoold.spool.values import SpoolStats
@@ -33,9 +35,11 @@ class Housekeeper:
         """One look, one small trim and a few pages of an audit; returns seconds until the next."""
         del now
         trimmed = self._desk.trim(_TRIM_EVENTS)
-        self._on_stats(self._desk.stats())
         is_busy = trimmed == _TRIM_EVENTS
-        self._audit(1 if is_busy else _AUDIT_PAGES)
+        # Where no descriptor is left the next look will do.
+        with suppress(SpoolUnreadableError):
+            self._on_stats(self._desk.stats())
+            self._audit(1 if is_busy else _AUDIT_PAGES)
         # A full step means that more is waiting; a moment's pause lets appends through.
         return 0.01 if is_busy else _IDLE_SECONDS
 

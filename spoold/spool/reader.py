@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 
-from spoold.errors import SpoolCorruptError
+from spoold.errors import SpoolCorruptError, SpooldError, SpoolUnreadableError
 from spoold.record import DamagedEvent, Event, read_record
 from spoold.spool.audit import Moment, audit_step
 from spoold.spool.balance import AuditPosition, AuditStep, TallyPage, TallyPosition
@@ -63,20 +63,22 @@ class Reader:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        connection = None
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = connect_reader(self._file)
-        try:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = connect_reader(self._file)
             yield connection
         except (sqlite3.Error, UnicodeDecodeError, SpoolCorruptError) as exc:
             # Nothing of SQLite passes the seam; and damage must be known as such.
-            error = exc if isinstance(exc, SpoolCorruptError) else classify(exc)
+            error = exc if isinstance(exc, SpoolCorruptError) else _classify(exc)
             if isinstance(error, SpoolCorruptError):
                 self._on_damage(error)
             raise error from exc
         finally:
-            self._idle.append(connection)
+            if connection is not None:
+                self._idle.append(connection)
 
     def page(self, lane: LaneRow, after: int, *, max_events: int, max_bytes: int) -> Page:
         """A stretch of the lane's way; see the seam."""
@@ -202,6 +204,13 @@ class Reader:
         """Close what is idle; nothing may be reading."""
         while self._idle:
             self._idle.pop().close()
+
+
+def _classify(error: sqlite3.Error | UnicodeDecodeError) -> SpooldError:
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:
+        # The writer has it open: it is there. No descriptor is left for one more reader.
+        return SpoolUnreadableError(f"the spool can't be opened once more now: {error}; is LimitNOFILE too low?")
+    return classify(error)
 
 
 def _stretch(lane: LaneRow, after: int) -> tuple[int, int, int | None]:
