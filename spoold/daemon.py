@@ -24,6 +24,7 @@ from spoold.gauges import CommitMetrics, read_gauges
 from spoold.ingest.server import IngestServer, IngestSettings
 from spoold.ledger_watch import LedgerWatch
 from spoold.log import configure_logging, get_logger, register_secrets
+from spoold.memory import give_back_memory
 from spoold.metrics import Metrics, MetricsServer
 from spoold.runtime import Loop, ThreadSignal, make_lock, on_signal
 from spoold.salvage_log import SalvageLog
@@ -341,6 +342,7 @@ class Daemon:
     def _look(self, stats: SpoolStats) -> None:
         # Called once on the loop's own thread, then on the housekeeper's.
         self._door.look()
+        give_back_memory()
         was_refusing = None if self._stats is None else self._stats.refusing
         self._stats = stats
         lanes = [(name, lane.state) for name, lane in self._fleet.lanes.items()]

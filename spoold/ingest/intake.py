@@ -21,19 +21,24 @@ MAX_TRANSPORT_BYTES = 5 * 1024 * 1024
 _MAX_HELD_BYTES = 48 * 1024 * 1024
 #: A message is kept as it came, as drafts, and as records until the commit.
 _COPIES = 3
-#: While others wait, a message that has been on its way for so long gives way: its sender may have stopped midway.
-_PATIENCE_SECONDS = 2.0
 #: A call that had no turn for so long is refused.
 _MAX_WAIT_SECONDS = 20.0
-#: For so long after a message had to give way the newest call is next, not the oldest: of those who queue, many may be
-#: like the one that held them up.
+#: While others wait, a message that has been on its way for so long gives way: its sender may have stopped midway.
+_PATIENCE_SECONDS = 2.0
+#: For so long after that there is an alarm: of those who wait, many may be like the one that held them up. Then the
+#: newest is next, not the oldest; patience is short; who waited for longer than a good message takes leaves some room
+#: to those who come, and is soon refused: when he comes again, he is one of those.
 _ALARM_SECONDS = 10.0
+_SHORT_WAIT_SECONDS = 2.0
+_SHORT_PATIENCE_SECONDS = 0.5
+_FRESH_SECONDS = 0.25
+_SPARE_BYTES = 3 * MAX_TRANSPORT_BYTES
 #: As many calls may wait; one more, and the oldest is refused. Each may hold the transport's window.
 _MAX_WAITING = 256
 #: A reply that is not fetched for so long is given up, and its call with it; sooner where there are many.
 _FETCH_SECONDS = 30.0
-_FEW_REPLIES = 128
-_FETCH_SOON_SECONDS = 1.0
+_FEW_REPLIES = 512
+_FETCH_SOON_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 0.1
 
 
@@ -67,12 +72,13 @@ class Intake:
         Raises:
             BusyError: It took too long.
         """
-        if not self._waiting and self._has_room():
+        if self._has_room() and (not self._waiting or self._is_alarmed):
             self._held_bytes += MAX_TRANSPORT_BYTES
             return
         place = (self._loop.create_future(), self._loop.time())
         self._waiting.append(place)
         if len(self._waiting) > _MAX_WAITING:
+            self._alarm()
             _refuse(self._waiting.popleft()[0])
         self._keep_looking()
         try:
@@ -88,12 +94,7 @@ class Intake:
     def give_back(self, size: int) -> None:
         """So many bytes are held no more."""
         self._held_bytes -= size
-        while self._waiting and self._has_room():
-            is_alarmed = self._loop.time() < self._alarmed_until
-            future, _ = self._waiting.pop() if is_alarmed else self._waiting.popleft()
-            if not future.done():
-                self._held_bytes += MAX_TRANSPORT_BYTES
-                future.set_result(None)
+        self._pass_on()
 
     def begin_reading(self, passage: "Passage") -> None:
         """The message is awaited from now on."""
@@ -111,8 +112,28 @@ class Intake:
             task.add_done_callback(self._leaving.pop)
             self._keep_looking()
 
-    def _has_room(self) -> bool:
-        return self._held_bytes + MAX_TRANSPORT_BYTES <= _MAX_HELD_BYTES
+    @property
+    def _is_alarmed(self) -> bool:
+        return self._alarmed_until > 0 and self._loop.time() < self._alarmed_until
+
+    def _alarm(self) -> None:
+        self._alarmed_until = self._loop.time() + _ALARM_SECONDS
+
+    def _has_room(self, spare_bytes: int = 0) -> bool:
+        return self._held_bytes + MAX_TRANSPORT_BYTES + spare_bytes <= _MAX_HELD_BYTES
+
+    def _pass_on(self) -> None:
+        """Give those who wait their turn, as far as there is room."""
+        while self._waiting and self._has_room():
+            is_alarmed = self._is_alarmed
+            future, since = self._waiting[-1 if is_alarmed else 0]
+            is_stale = is_alarmed and self._loop.time() - since > _FRESH_SECONDS
+            if is_stale and not self._has_room(_SPARE_BYTES):
+                return
+            self._waiting.remove((future, since))
+            if not future.done():
+                self._held_bytes += MAX_TRANSPORT_BYTES
+                future.set_result(None)
 
     def _keep_looking(self) -> None:
         if not self._is_looking:
@@ -121,14 +142,17 @@ class Intake:
 
     def _look(self) -> None:
         """While calls wait or leave: end those that hold the others up, and the waits that took too long."""
-        now = self._loop.time()
-        while self._waiting and now - self._waiting[0][1] > _MAX_WAIT_SECONDS:
+        now, is_alarmed = self._loop.time(), self._is_alarmed
+        wait_seconds = _SHORT_WAIT_SECONDS if is_alarmed else _MAX_WAIT_SECONDS
+        while self._waiting and now - self._waiting[0][1] > wait_seconds:
             _refuse(self._waiting.popleft()[0])
+        patience_seconds = _SHORT_PATIENCE_SECONDS if is_alarmed else _PATIENCE_SECONDS
         for passage, since in self._reading.items():
-            if not self._waiting or now - since < _PATIENCE_SECONDS:
+            if not self._waiting or now - since < patience_seconds:
                 break
+            self._alarm()
             passage.evict()
-            self._alarmed_until = now + _ALARM_SECONDS
+        self._pass_on()
         is_much = len(self._leaving) > _FEW_REPLIES
         for task, since in self._leaving.items():
             if now - since < (_FETCH_SOON_SECONDS if is_much else _FETCH_SECONDS):

@@ -1,6 +1,7 @@
 """The listener: gRPC on TCP and, if configured, on a unix socket."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ _ACCEPTING = ("healthy", "degraded")
 _LOOK_EVERY_SECONDS = 0.1
 _RETIRE_SECONDS = 1.0
 
+#: Each takes some 13 KiB.
+_MOST_CONNECTIONS = 4_096
+#: Of a daemon with a few lanes: some 30 at rest, a request under way each, an operator's calls.
+_OWN_DESCRIPTORS = 128
 #: No single connection can have all calls.
 _CONNECTIONS_TO_FILL_IT = 4
 _WINDOW_BYTES = 65_535
@@ -42,6 +47,9 @@ _OPTIONS = (
     # What a call may send before its turn (intake.py): grpcio would offer more to a fast client, some MiB each.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
+    # What one connection may have read and not looked at: grpcio's default is 4 MiB, hundreds of times as much in all.
+    ("grpc.experimental.tcp_max_read_chunk_size", _WINDOW_BYTES),
+    ("grpc.experimental.tcp_max_read_buffer_size", _WINDOW_BYTES),
     # Our clients send a few hundred bytes of metadata; what is larger is refused, call by call.
     ("grpc.max_metadata_size", _METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
@@ -218,9 +226,22 @@ class IngestServer:
         limit = self._settings.max_concurrent_calls
         return grpc.aio.server(
             handlers=(handlers,),
-            options=(*_OPTIONS, ("grpc.max_concurrent_streams", limit // _CONNECTIONS_TO_FILL_IT)),
+            options=(
+                *_OPTIONS,
+                ("grpc.max_concurrent_streams", limit // _CONNECTIONS_TO_FILL_IT),
+                ("grpc.max_allowed_incoming_connections", _most_connections()),
+            ),
             maximum_concurrent_rpcs=limit,
         )
+
+
+def _most_connections() -> int:
+    """As many as leave the daemon the descriptors that its disk, its providers and its operator need.
+
+    What is more is closed as it comes. Left to wait in the kernel it would wake the listener again and again.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_CONNECTIONS if limit < 0 else min(_MOST_CONNECTIONS, max(limit - _OWN_DESCRIPTORS, limit // 4))
 
 
 def _listen_tcp(server: grpc.aio.Server, host: str, port: int) -> int:

@@ -132,11 +132,28 @@ def test_who_takes_his_time_is_left_alone_while_nobody_waits(monkeypatch: pytest
 def test_after_somebody_had_to_give_way_the_newest_is_next() -> None:
     async def scenario(intake: Intake) -> None:
         callers, tasks = await begin(intake, PLACES + 3)
-        intake._alarmed_until = asyncio.get_running_loop().time() + 60
+        intake._alarm()
         callers[0].send(b"small")
         await settle()
         assert [caller.asked.is_set() for caller in callers[PLACES:]] == [False, False, True]
         await end(tasks)
+        assert intake._held_bytes == 0
+
+    run(scenario)
+
+
+def test_after_that_who_waited_for_long_leaves_room_to_those_who_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FRESH_SECONDS", -1.0)
+
+    async def scenario(intake: Intake) -> None:
+        callers, tasks = await begin(intake, PLACES + 3)
+        intake._alarm()
+        callers[0].send(b"small")
+        await settle()
+        assert not any(caller.asked.is_set() for caller in callers[PLACES:])
+        (late,), late_tasks = await begin(intake, 1)
+        assert late.asked.is_set()
+        await end([*tasks, *late_tasks])
         assert intake._held_bytes == 0
 
     run(scenario)
