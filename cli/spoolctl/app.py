@@ -55,7 +55,9 @@ def options(
         Path, typer.Option("--socket", envvar="SPOOLCTL_SOCKET", help="The daemon's admin socket.")
     ] = DEFAULT_TARGET.socket,
     spool: Annotated[
-        Path, typer.Option("--spool", metavar="DIR", help="The spool to read when the daemon is down.")
+        # Not looked at before it is needed: whoever may not ask the daemon is told so, not of an option.
+        Path,
+        typer.Option("--spool", metavar="DIR", readable=False, help="The spool to read when the daemon is down."),
     ] = DEFAULT_TARGET.spool,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
