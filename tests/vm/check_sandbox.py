@@ -1,0 +1,76 @@
+"""The unit keeps its word: what the service can't do, tried by a process in its sandbox."""
+
+import json
+from pathlib import Path
+
+from tests.vm.site import Site, claim
+
+_DONE = {
+    "write /var/lib/spoold",
+    "write /run/spoold",
+    "lower its priority",
+    "internet socket",
+}
+#: Ten times what systemd-analyze shows: 1.2.
+_EXPOSURE = 12
+_PROBE = """
+[Service]
+Type=oneshot
+Restart=no
+ExecStart=
+ExecStart=/usr/bin/python3 -sE /opt/probe.py
+"""
+
+
+def it_can_do_what_it_needs_and_nothing_else(site: Site) -> None:
+    machine = site.machine
+    machine.write("/opt/probe.py", (Path(__file__).parent / "probe.py").read_text())
+    machine.write("/tmp/of-others", "x")
+    unit = (machine.root / "lib/systemd/system/spoold.service").read_text()
+    machine.write("/etc/systemd/system/probe.service", unit)
+    machine.write("/etc/systemd/system/probe.service.d/probe.conf", _PROBE)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", "probe")
+    found: dict[str, str] = json.loads(site.journal("probe")[-1])
+    claim(found and {name for name, outcome in found.items() if outcome == "done"} == _DONE, f"it could: {found}")
+
+
+def it_has_no_capability_and_a_filter(site: Site) -> None:
+    pid = site.await_active()
+    status = dict(line.split(":\t", 1) for line in site.machine.run("cat", f"/proc/{pid}/status").splitlines())
+    claim(status["Uid"].split()[0] != "0", "it runs as root")
+    for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb"):
+        claim(int(status[name], 16) == 0, f"{name} is {status[name]}")
+    claim(status["NoNewPrivs"] == "1" and status["Seccomp"] == "2", f"{status['NoNewPrivs']}, {status['Seccomp']}")
+
+
+def it_has_limits(site: Site) -> None:
+    pid = site.await_active()
+    limits = site.machine.run("cat", f"/proc/{pid}/limits")
+    files = next(line.split()[3] for line in limits.splitlines() if line.startswith("Max open files"))
+    claim(files == "16384", f"open files: {files}")
+    claim(site.show("MemoryMax") == str(1 << 30), f"MemoryMax: {site.show('MemoryMax')}")
+
+
+def systemd_analyze_is_content(site: Site) -> None:
+    for unit in ("spoold.service", "spoold@.service"):
+        site.machine.run(
+            "systemd-analyze",
+            "security",
+            "--no-pager",
+            "--offline=true",
+            f"--threshold={_EXPOSURE}",
+            f"/lib/systemd/system/{unit}",
+        )
+        said = site.machine.run(
+            "systemd-analyze", "verify", "--man=no", f"/lib/systemd/system/{unit.replace('@', '@a')}"
+        )
+        claim(not said, f"systemd-analyze verify {unit}: {said}")
+
+
+CHECKS = (
+    it_can_do_what_it_needs_and_nothing_else,
+    it_has_no_capability_and_a_filter,
+    it_has_limits,
+    systemd_analyze_is_content,
+)
