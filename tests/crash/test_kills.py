@@ -5,7 +5,7 @@ import random
 
 from tests.crash.kills import run_round
 
-_KILLS = 4
+_KILLS = 3
 #: SEED=n goes through the same moments again, as far as threads allow.
 _SEED = int(os.environ.get("SEED", random.randrange(10**6)))
 
