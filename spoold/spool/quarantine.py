@@ -127,7 +127,8 @@ def quarantines(directory: Path) -> list[Quarantine]:
     """The complete ones in a spool's directory, the oldest first."""
     notes = sorted((directory / QUARANTINE_NAME).glob(f"*/{_NOTE_NAME}"))
     found = [one for note in notes if note.parent.name != _PART_NAME and (one := _read_note(note)) is not None]
-    return sorted(found, key=lambda one: (one.found_at_ms, one.beginning, one.folder))
+    # Not by the wall clock, which may have gone back: each one's beginning is behind all before it.
+    return sorted(found, key=lambda one: (one.beginning, one.folder))
 
 
 def find_beginning(directory: Path) -> Beginning:
