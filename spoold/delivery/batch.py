@@ -121,6 +121,7 @@ class Batch:
     Attributes:
         calls: What is left to send or under way, in order.
         not_before: Monotonic seconds; until then nothing of it is sent.
+        size: Bytes in requests of what was to be sent at first.
     """
 
     def __init__(self, after: int, upto: int, seqs: Sequence[int]) -> None:
@@ -128,6 +129,7 @@ class Batch:
         self.upto = upto
         self.calls: list[Call] = []
         self.not_before = 0.0
+        self.size = 0
         self._seqs = list(seqs)
         self._fates: dict[int, Fate] = {}
 

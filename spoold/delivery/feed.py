@@ -13,6 +13,8 @@ from spoold.spool.values import DAMAGED, DeadLetter
 
 _PAGE_BYTES = 2 * 1024 * 1024
 _PAGE_EVENTS = 1000
+#: However much a provider takes (Amplitude's ``/batch``: 20 MB), several requests are in memory at once, each twice.
+_MAX_BODY_BYTES = 4 * 1024 * 1024
 #: The brackets around the records.
 _BODY_BYTES = 2
 
@@ -100,7 +102,7 @@ class Room:
     """What still fits into one request."""
 
     def __init__(self, limits: Limits, max_body_bytes: int | None) -> None:
-        self._bytes = min(limits.max_body_bytes, max_body_bytes or limits.max_body_bytes) - _BODY_BYTES
+        self._bytes = min(limits.max_body_bytes, max_body_bytes or _MAX_BODY_BYTES, _MAX_BODY_BYTES) - _BODY_BYTES
         self._parts = limits.max_parts
 
     def takes(self, item: Item) -> bool:
@@ -141,6 +143,7 @@ def fill(batch: Batch, events: Iterable[Encoded], routes: Mapping[str, Limits], 
             by_route[route].append(item)
     for route, items in by_route.items():
         batch.calls += _pack(route, items, routes[route], max_body_bytes)
+        batch.size += sum(item.size for item in items)
 
 
 def _pack(route: str, items: Sequence[Item], limits: Limits, max_body_bytes: int | None) -> list[Call]:

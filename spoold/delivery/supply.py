@@ -18,6 +18,8 @@ _BACKLOG_BATCHES = 20
 _REPLAY_EVENTS = 500
 #: So many events are looked through, at most, for one that is not the head's.
 _MAX_IN_HAND = 10_000
+#: With so many bytes in hand nothing more is read: all lanes share a memory of 256 MiB.
+_MAX_IN_HAND_BYTES = 8 * 1024 * 1024
 
 
 class Supply:
@@ -69,7 +71,7 @@ class Supply:
 
     def can_fetch_ahead(self, state: LaneState) -> bool:
         """Whether there is more in the journal, and room in memory for it."""
-        return self.window.unsettled < _MAX_IN_HAND and self.unread(state) > 0
+        return self.window.unsettled < _MAX_IN_HAND and self._has_room and self.unread(state) > 0
 
     def can_fetch_aside(self, *, is_calm: bool) -> bool:
         """Whether events that stand aside come into the window when they are due."""
@@ -109,7 +111,8 @@ class Supply:
             return True
         due_in = self.due_in(state, now)
         is_due = due_in is not None and (due_in == 0 or is_final)
-        if is_due and (len(window.ahead) < self._max_batches if is_calm else not window.ahead):
+        has_room = len(window.ahead) < self._max_batches and self._has_room
+        if is_due and (has_room if is_calm else not window.ahead):
             self.fetch_ahead(state)
             return True
         # Where nothing else is due it may also be the probe.
@@ -149,6 +152,10 @@ class Supply:
             self.standby.remove(seq)
         if settlement.replay is not None and settlement.replay.revived:
             self._look_at_revived(now)
+
+    @property
+    def _has_room(self) -> bool:
+        return self.window.size < _MAX_IN_HAND_BYTES
 
     def _look_at_revived(self, now: float) -> None:
         for deferred in self._spool.deferred(self._lane):

@@ -112,6 +112,11 @@ class Window:
         return sum(map(len, self.ahead))
 
     @property
+    def size(self) -> int:
+        """Bytes of the batches ahead, as they go into requests."""
+        return sum(batch.size for batch in self.ahead)
+
+    @property
     def is_settleable(self) -> bool:
         """Whether a batch is through, or an event that stood aside is known."""
         is_replay_known = self.replay is not None and self.replay.batch.is_resolved
