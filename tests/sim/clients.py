@@ -92,6 +92,7 @@ class Clients:
         now_ms = self._clock.wall_ms()
         for event in events:
             event.handed_in_ms.add(now_ms)
+            event.handed_in_at = self._clock.now
         self._waiting.append(Waiting(events, spool.append([event.draft for event in events]), has_room))
         self._note("submit", [event.number for event in events])
 

@@ -21,6 +21,7 @@ class Submitted:
     Attributes:
         said_ms: When the client says it happened; 0 where it leaves that to the spool.
         handed_in_ms: Wall clock at each time that it was handed in.
+        handed_in_at: True time at which it was last handed in.
         receipt: The promise, once given; the last one, where a repeat was taken anew.
         is_refused: The client was told that surely nothing was stored.
         damaged_seq: Where its record was when one of its bits was flipped on the disk.
@@ -34,6 +35,7 @@ class Submitted:
     text: str
     said_ms: int
     handed_in_ms: set[int] = field(default_factory=set)
+    handed_in_at: float = 0.0
     receipt: Receipt | None = None
     is_refused: bool = False
     damaged_seq: int | None = None

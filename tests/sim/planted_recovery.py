@@ -215,6 +215,13 @@ RECOVERY = (
         seeds=300,
     ),
     Bug(
+        "the newest quarantine is told by the clock",
+        "an operator's word",
+        (Edit("spool/quarantine.py", "(one.beginning, one.folder)", "(one.found_at_ms, one.folder)"),),
+        ("an operator's pause outlives the damage", "I4: what is salvaged goes to nobody who was done with it"),
+        seeds=900,
+    ),
+    Bug(
         "a migration commits each of its statements",
         "a crash in a migration",
         (

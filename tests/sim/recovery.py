@@ -14,10 +14,10 @@ from tests.sim.parts import hold
 from tests.sim.watch import LaneWatch
 from tests.sim.wreck import ID_BYTES, Wreck, wreck_dead, wreck_live
 
-#: A world that is damaged is damaged now and then.
-_WORLDS, _STARTS = 0.35, 0.3
+#: A world that is damaged is damaged now and then: in some under the running process, in the others between two.
+_WORLDS, _LIVE_WORLDS, _STARTS = 0.4, 0.35, 0.5
 #: What a run met is known at the next start, wherever the damage is.
-_NOTICED = 0.6
+_NOTICED = 0.7
 
 
 class Recovery:
@@ -37,6 +37,7 @@ class Recovery:
         watches: Mapping[str, LaneWatch],
     ) -> None:
         self.is_on = rng.random() < _WORLDS
+        self._is_live = rng.random() < _LIVE_WORLDS
         self._is_latent = False
         self.touched: set[bytes] = set()
         self._rng = rng
@@ -53,6 +54,8 @@ class Recovery:
         self._wrecks: dict[str, Wreck] = {}
         self._seen: dict[str, set[bytes]] = {}
         self._looked = 0
+        #: True time at which the last one was moved aside.
+        self._replaced_at = 0.0
 
     @property
     def is_latent(self) -> bool:
@@ -66,7 +69,7 @@ class Recovery:
 
     def hurt_dead(self, directory: Path) -> bool:
         """Perhaps damage a spool that nobody has open; whether that was done."""
-        if not self.is_on or self._rng.random() >= _STARTS:
+        if not self.is_on or self._is_live or self._rng.random() >= _STARTS:
             return False
         is_hurt = self._hurt(wreck_dead(directory, self._rng), is_fresh=True)
         if is_hurt and self._rng.random() < _NOTICED:
@@ -75,7 +78,7 @@ class Recovery:
 
     def hurt_live(self, disk: SimDisk) -> None:
         """Damage the spool under the running process."""
-        if self.is_on:
+        if self.is_on and self._is_live:
             self._hurt(wreck_live(disk, self._rng), is_fresh=False)
 
     def _hurt(self, wreck: Wreck | None, *, is_fresh: bool) -> bool:
@@ -130,6 +133,7 @@ class Recovery:
             watch.rebase(machine)
         self._wrecks.clear()
         self._looked = 0
+        self._replaced_at = machine.clock.now
         if self._wreck is not None and self._wreck.is_exact and len(fresh) == 1:
             self._wrecks[fresh[0].source] = self._wreck
             self._seen[fresh[0].source] = set()
@@ -191,7 +195,7 @@ class Recovery:
             if record is None:
                 continue
             self._seen[source].add(event_id)
-            if data != record:
+            if data != record or (event is not None and event.handed_in_at >= self._replaced_at):
                 # Handed in once more before it was brought over: the same event, received at another time.
                 is_same = event is not None and event.draft.body in data
                 hold("I3: what is salvaged is what was accepted", is_same, seq, data, record)

@@ -103,7 +103,7 @@ class World(Lives):
         self.has_room = self._free_bytes() >= LIMITS.min_free_bytes
         if self.recovery.is_latent:
             return
-        if self.has_room and self.limits == LIMITS:
+        if self.disk.room is None and self.limits == LIMITS:
             check_retention(self.live, fresh)
         if self.rng.random() < 0.2:
             check_books(self.live)
