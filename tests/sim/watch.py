@@ -55,9 +55,10 @@ class LaneWatch:
             book.not_before = None
         book.refused_alike.clear()
         self._check_words(machine)
+        # The last life may have settled what it was told of, although nobody was there to see it.
+        self._check_cursor(machine)
         self.fates.opened()
         self.passage.opened()
-        self._check_cursor(machine)
         # What was taken before a crash and refused after it stands aside, and may be sent again from there.
         rows = machine.store.connection.execute("SELECT seq FROM set_aside WHERE lane = ?", (self._name,))
         book.may_repeat = {seq for seq in book.confirmed if seq > book.cursor} | {seq for (seq,) in rows}
