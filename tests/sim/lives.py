@@ -208,8 +208,8 @@ class Lives(ABC):
         if not was_hurt:
             check_in_doubt(self.live, self.clients.submitted, self.clients.in_doubt)
         self.clients.in_doubt.clear()
-        for name in self.live.lanes:
-            self.watches[name].opened(self.live)
+        for name, watch in self.watches.items():
+            (watch.opened if name in self.live.lanes else watch.left_out)(self.live)
 
     def _configured(self) -> dict[str, Service]:
         # A provider may leave the configuration for a while; the first never does, so that something is delivered.

@@ -63,6 +63,13 @@ class LaneWatch:
         rows = machine.store.connection.execute("SELECT seq FROM set_aside WHERE lane = ?", (self._name,))
         book.may_repeat = {seq for seq in book.confirmed if seq > book.cursor} | {seq for (seq,) in rows}
 
+    def left_out(self, machine: Machine) -> None:
+        """A life begins in which the lane does not run: what it settled as the last one ended may be forgotten soon."""
+        row = machine.store.state.lanes.get(self._name)
+        if row is not None and row.cursor != self.book.cursor:
+            self.book.cursor = row.cursor
+            self.fates.rebase(row)
+
     def _check_words(self, machine: Machine) -> None:
         """An operator's word outlives a restart."""
         book = self.book
