@@ -1,6 +1,7 @@
 """The listener: gRPC on TCP and, if configured, on a unix socket."""
 
 import asyncio
+import logging
 import resource
 import socket
 from collections.abc import Callable
@@ -142,6 +143,8 @@ class IngestServer:
         Raises:
             ListenError: The address can't be had.
         """
+        # A filter that is there already is not added again.
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_a_line)
         self.set_serving(self._condition() in _ACCEPTING)
         self._server = await self._open(self._settings.port)
         self._watch = asyncio.ensure_future(self._keep_open())
@@ -233,6 +236,11 @@ class IngestServer:
             ),
             maximum_concurrent_rpcs=limit,
         )
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Whether grpcio tells more than that a caller had gone before the reply, for which it logs a traceback each."""
+    return not record.getMessage().startswith("ExecuteBatchError raised in core by servicer method")
 
 
 def _most_connections() -> int:
