@@ -52,6 +52,8 @@ class DaemonProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # gRPC's own lines may quote what a client sent.
+            errors="replace",
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

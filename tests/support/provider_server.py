@@ -169,6 +169,11 @@ class ProviderServer:
         with self._condition:
             self._script.extend(actions)
 
+    @property
+    def is_through(self) -> bool:
+        """Whether all that was scripted has happened."""
+        return not self._script
+
     def always(self, action: Action) -> None:
         """Answer every request with ``action`` (after what is scripted) until ``recover``."""
         with self._condition:
