@@ -87,6 +87,9 @@ def _tell(site: Site, console: Console) -> tuple[int, int]:
         console.print(f"[bold red]✘ the machine:[/] {escape(str(exc))}")
         failed += 1
     finally:
+        # Who is impatient now would leave mounts behind.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         site.machine.remove()
     return failed, passed
 
@@ -112,4 +115,7 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -30,7 +30,7 @@ def instances_stand_side_by_side(site: Site) -> None:
 def an_instance_without_a_file_says_so(site: Site) -> None:
     site.machine.try_run("systemctl", "start", "spoold@nowhere")
     said = " ".join(site.journal("spoold@nowhere"))
-    claim("/etc/spoold/nowhere.toml: there is no such file" in said, said)
+    claim("/etc/spoold/nowhere.toml: there is no such file" in said, f"the journal says: {said}")
     claim(site.show("ActiveState", "spoold@nowhere") == "failed", site.show("ActiveState", "spoold@nowhere"))
     site.machine.run("systemctl", "reset-failed", "spoold@nowhere")
 

@@ -13,8 +13,8 @@ def a_removal_keeps_the_spool_and_counts(site: Site) -> None:
     site.send(7)
     site.send(3, *options("a"))
     said = site.machine.run("apt-get", "remove", "--yes", "spoold")
-    claim(f"{_SPOOL} keeps 7 events pending" in said, f"not counted: {said}")
-    claim(f"{_SPOOL}-a keeps 3 events pending" in said, f"the instance's are not counted: {said}")
+    claim(f"{_SPOOL} keeps 7 events pending" in said, f"not counted: {said[-500:]}")
+    claim(f"{_SPOOL}-a keeps 3 events pending" in said, f"the instance's are not counted: {said[-500:]}")
     claim((site.machine.root / "var/lib/spoold/spool.db").exists(), "the spool is gone")
     running = site.machine.try_run("systemctl", "list-units", "--no-legend", "--state=active", "spoold*")[1]
     claim(not running, f"still there: {running}")
@@ -24,7 +24,7 @@ def a_removal_keeps_the_spool_and_counts(site: Site) -> None:
 
 def a_purge_keeps_what_was_not_delivered_and_counts(site: Site) -> None:
     said = site.machine.run("apt-get", "purge", "--yes", "spoold")
-    claim("7 events pending" in said and f"{_SPOOL} stays" in said, said)
+    claim("7 events pending" in said and f"{_SPOOL} stays" in said, said[-500:])
     claim((site.machine.root / "var/lib/spoold/spool.db").exists(), "the spool is gone")
     claim(not (site.machine.root / "etc/spoold/spoold.toml").exists(), "the configuration is still there")
 
@@ -43,7 +43,7 @@ def installed_again_it_delivers_what_was_kept(site: Site) -> None:
 def a_purge_by_debconf_deletes(site: Site) -> None:
     site.machine.run("sh", "-c", "echo spoold spoold/purge-spool boolean true | debconf-set-selections")
     said = site.machine.run("apt-get", "purge", "--yes", "spoold")
-    claim(f"{_SPOOL} is deleted" in said, said)
+    claim(f"{_SPOOL} is deleted" in said, said[-500:])
     _claim_nothing_is_left(site)
 
 
@@ -54,7 +54,7 @@ def a_purge_by_a_file_deletes(site: Site) -> None:
     site.send(2)
     site.machine.write("/etc/spoold/purge-spool", "")
     said = site.machine.run("apt-get", "purge", "--yes", "spoold")
-    claim(f"{_SPOOL} is deleted" in said, said)
+    claim(f"{_SPOOL} is deleted" in said, said[-500:])
     _claim_nothing_is_left(site)
 
 

@@ -26,13 +26,14 @@ def it_can_do_what_it_needs_and_nothing_else(site: Site) -> None:
     machine = site.machine
     machine.write("/opt/probe.py", (Path(__file__).parent / "probe.py").read_text())
     machine.write("/tmp/of-others", "x")
+    machine.run("sh", "-c", "mkdir -m 0777 /etc/everybodys /usr/everybodys /var/lib/everybodys; chmod 0755 /home/alice")
     unit = (machine.root / "lib/systemd/system/spoold.service").read_text()
     machine.write("/etc/systemd/system/probe.service", unit)
     machine.write("/etc/systemd/system/probe.service.d/probe.conf", _PROBE)
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "start", "probe")
     found: dict[str, str] = json.loads(site.journal("probe")[-1])
-    claim(found and {name for name, outcome in found.items() if outcome == "done"} == _DONE, f"it could: {found}")
+    claim({name for name, outcome in found.items() if outcome == "done"} == _DONE, f"what it could do: {found}")
 
 
 def it_has_no_capability_and_a_filter(site: Site) -> None:

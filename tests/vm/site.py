@@ -78,7 +78,7 @@ class Site:
         target = self.machine.root / "root" / package.name
         target.write_bytes(package.read_bytes())
         target.chmod(0o644)
-        command = ("apt-get", "install", "--yes", "--no-install-recommends", *options)
+        command = ("apt-get", "install", "--yes", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", *options)
         return self.machine.run(*command, f"/root/{package.name}")
 
     def configure(self, *, name: str = "spoold", more: str = "") -> None:
