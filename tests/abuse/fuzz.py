@@ -115,7 +115,10 @@ def _batch(rng: random.Random, servicer: AnalyticsServicer) -> Outcome:
     body = drawing.changed(rng, drawing.batch(rng).SerializeToString())
     try:
         admissions, errors = servicer._admit_items(body)
-    except (InvalidEventError, DecodeError) as exc:
+    except DecodeError as exc:
+        assert not _is_batch(body), body
+        return _refused(exc)
+    except InvalidEventError as exc:
         return _refused(exc)
     items = pb.TrackBatchRequest.FromString(body).items
     assert len(admissions) + len(errors) == len(items), body
@@ -128,6 +131,14 @@ def _batch(rng: random.Random, servicer: AnalyticsServicer) -> Outcome:
         assert draft.kind == item.WhichOneof("item"), body
         _check_kept(draft, getattr(item, draft.kind).SerializeToString())
     return Outcome(inputs=1, accepted=len(admissions), refused=len(errors))
+
+
+def _is_batch(body: bytes) -> bool:
+    try:
+        pb.TrackBatchRequest.FromString(body)
+    except DecodeError:
+        return False
+    return True
 
 
 def _refused(error: Exception) -> Outcome:

@@ -219,7 +219,7 @@ def slow_readers(address: str, rng: random.Random) -> int:
                 client.send(call(stream, _BATCH, "TrackBatch"))
         stack.enter_context(RudeClient(address)).receive()
         # As long as a caller may take that has nothing to do.
-        stack.enter_context(StallingClient(address)).pump(0.2 + rng.random() / 5)
+        stack.enter_context(StallingClient(address)).pump(0.6 + rng.random() / 5)
     return 120
 
 

@@ -180,7 +180,8 @@ class Siege:
 
     def _check_words(self) -> None:
         logs = self.daemon.logs
-        bad = [log for log in logs if _BAD_WORDS.search(json.dumps(log))]
+        # A line that is no JSON is one of gRPC's own.
+        bad = [log for log in logs if log["event"] == "unstructured" or _BAD_WORDS.search(json.dumps(log))]
         assert not bad, f"in the log: {bad[:3]}"
         assert len(logs) < 3_000, f"{len(logs)} lines in the log"
 

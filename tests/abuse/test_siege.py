@@ -1,12 +1,15 @@
 """Abuse of every kind while good clients go on; ``tests.abuse.siege.run_round`` goes on for longer."""
 
 import random
+import threading
 from collections.abc import Iterator
 
 import pytest
 
+from spoold.ingest.servicer import MAX_MESSAGE_BYTES
 from tests.abuse.rude import ABUSES
 from tests.abuse.siege import Siege, besieged, faults, wait_until
+from tests.abuse.stalling import StallingClient
 
 _FAULTS = 4
 _SEED = random.SystemRandom().randrange(10**6)
@@ -22,6 +25,29 @@ def siege(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Siege]:
 @pytest.mark.parametrize("name", ABUSES)
 def test_good_clients_are_served_beside(siege: Siege, name: str) -> None:
     siege.abuse([ABUSES[name]], random.Random(_SEED))
+
+
+def test_good_clients_are_served_while_hundreds_have_stopped_in_the_midst_of_a_message(siege: Siege) -> None:
+    is_over = threading.Event()
+
+    def stall() -> None:
+        with StallingClient(siege.daemon.address) as client:
+            for stream in range(1, 401, 2):
+                client.begin(stream, bytes(100_000), length=MAX_MESSAGE_BYTES)
+            while not is_over.is_set():
+                client.pump(0.1)
+
+    stalling = [threading.Thread(target=stall) for _ in range(2)]
+    for thread in stalling:
+        thread.start()
+    try:
+        # The ones on their way when it began may be refused; then they get their turn while the others stand.
+        before = len(siege.acknowledged)
+        wait_until(lambda: len(siege.acknowledged) >= before + 100, "a hundred good calls", 20)
+    finally:
+        is_over.set()
+        for thread in stalling:
+            thread.join()
 
 
 def test_a_provider_that_misbehaves_costs_no_memory_and_loses_nothing(siege: Siege) -> None:
