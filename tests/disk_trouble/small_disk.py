@@ -36,10 +36,13 @@ _MOUNT = {
     "ext4": "truncate -s 20M {home}/image && mkfs.ext4 -q -b 4096 -m 0 {home}/image"
     " && mount -o loop {home}/image {home}/disk",
 }
-#: Batches of so many events of a kilobyte.
-_BATCH = 100
+#: Events of a kilobyte in a call: to fill the disk, and so few that what the log holds is less than the reserve,
+#: wherever the daemon is killed.
+_MANY, _FEW = 100, 25
 #: Attempts that fail while the disk is full.
 _FAILURES = 40
+#: On a machine with much else to do.
+_PATIENCE_SECONDS = 60.0
 
 
 def run_on(kind: Kind) -> dict[str, int]:
@@ -111,7 +114,7 @@ class SmallDisk:
     def fill_by_appends(self, daemon: DaemonProcess) -> None:
         """The provider is down; the daemon takes events until it would leave too little room."""
         with front_door(daemon.address) as stub:
-            self._send(stub, 1000, until_refused=True)
+            self._fill(stub)
             assert daemon.wait_for_log("spool full")["reason"] == "min_free_bytes"
             self._deliver(daemon)
             # What is delivered is forgotten before its time, so there is room again, and nobody has done a thing.
@@ -125,7 +128,7 @@ class SmallDisk:
             self._refuse(stub)
             # Each failed attempt is a commit too, and none of them may use up what the reserve has left.
             requests = self._provider.request_count
-            self._provider.wait_until(lambda: self._provider.request_count >= requests + _FAILURES)
+            self._provider.wait_until(lambda: self._provider.request_count >= requests + _FAILURES, _PATIENCE_SECONDS)
             before = self._lane(daemon)["pending"]
             # A lane that is down tries its first event and another one in turn.
             self._allow(2)
@@ -150,16 +153,18 @@ class SmallDisk:
         waits = {"INITIAL_RETRY_DELAY_MS": "1", "MAX_RETRY_DELAY_MS": "5"}
         return start(self._home, spool, lane, SPOOL_URL=f"sqlite://{self._disk}/spool", **waits)
 
-    def _send(self, stub: Stub, batches: int, *, until_refused: bool = False) -> None:
-        for _ in range(batches):
+    def _send(self, stub: Stub, calls: int) -> None:
+        for _ in range(calls):
+            self._told |= set(track_batch(stub, _FEW, size=1000))
+
+    def _fill(self, stub: Stub) -> None:
+        for _ in range(1000):
             try:
-                self._told |= set(track_batch(stub, _BATCH, size=1000))
+                self._told |= set(track_batch(stub, _MANY, size=1000))
             except grpc.RpcError as error:
-                if not until_refused:
-                    raise
                 self._check_refusal(error)
                 return
-        assert not until_refused, "the disk takes more than it has"
+        raise AssertionError("the disk takes more than it has")
 
     def _refuse(self, stub: Stub) -> None:
         try:
@@ -188,7 +193,7 @@ class SmallDisk:
         """The provider is well until it has all, and all of it is settled."""
         self._provider.overrule = None
         self._provider.recover()
-        self._provider.wait_until(lambda: self._provider.event_count == len(self._told))
+        self._provider.wait_until(lambda: self._provider.event_count == len(self._told), _PATIENCE_SECONDS)
         self._wait(daemon, lambda lane: lane["pending"] == 0)
         assert self._provider.events_by_insert_id.keys() == self._told
         self._provider.always(Reply(503))
