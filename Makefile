@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PROTOS := proto/analytics/v1/service.proto proto/spoold/admin/v1/admin.proto proto/spoold/record/v1/record.proto
 PROTOC := $(BIN)/python -m grpc_tools.protoc -Ispoold/api=proto
 
-.PHONY: help demo run test lint bench sim soak proto clean
+.PHONY: help demo run test proofs lint bench sim soak deb vmtest proto clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -28,6 +28,9 @@ run: $(READY) ## the daemon in test mode, in the foreground
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
+proofs: $(READY) ## what takes longer: kills, power cuts, full and failing disks, abuse, the dashboard and the alerts
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/crash tests/power tests/disk_trouble tests/abuse tests/monitoring
+
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -39,6 +42,12 @@ sim: $(READY) ## the simulator: SEED=n replays one run, SEEDS=n explores that ma
 
 soak: $(READY) ## every proof on all processors: HOURS=8, or ROUNDS=n of each, PROOF=name, SEED=n
 	@$(BIN)/python -m tests.soak $(if $(HOURS),--hours $(HOURS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PROOF),--proof $(PROOF)) $(if $(SEED),--seed $(SEED))
+
+deb: ## dist/spoold_VERSION_ARCH.deb for this Debian (as root: installs what it needs)
+	@packaging/build-deb.sh
+
+vmtest: $(READY) ## the package on a real Debian with a real systemd (as root)
+	@$(BIN)/python -m tests.vm
 
 proto: $(READY) ## generate spoold/api from proto/
 	@$(PROTOC) --python_out=. --pyi_out=. $(PROTOS)

@@ -32,7 +32,8 @@ copy_tree() {
     rm -rf "$tree"
     mkdir -p "$tree"
     tar -c --exclude=__pycache__ --exclude='*.egg-info' spoold cli man proto README.md CHANGELOG.md | tar -x -C "$tree"
-    cp -r packaging/debian packaging/requirements.txt packaging/completions.py packaging/spoold.toml "$tree"
+    cp -r packaging/debian packaging/requirements.txt packaging/completions.py packaging/spoold.toml \
+        packaging/prometheus packaging/grafana "$tree"
     # --require-hashes: a wheel that is another than the one that was tested ends the build.
     /usr/bin/python3 -m pip download -qq --disable-pip-version-check --only-binary :all: --no-deps --require-hashes \
         --dest "$wheels" --find-links "$wheels" -r packaging/requirements.txt

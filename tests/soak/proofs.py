@@ -44,6 +44,9 @@ PROOFS = {
     ),
     "machine": Proof("tests.power.machine", 1, "a daemon on a real disk loses its power"),
     "small_disks": Proof("tests.disk_trouble.small_disk", 1, "a small disk fills to its last byte"),
+    "sieges": Proof("tests.abuse.siege", 1, "clients that are rude, and good ones among them"),
+    "crowds": Proof("tests.abuse.crowd", 1, "the largest honest load, within 256 MiB"),
+    "inputs": Proof("tests.abuse.fuzz", 1, "messages, replies and configurations of any bytes"),
     "drills": Proof("tests.acceptance.drill_rounds", 1, "spoolctl doctor --drill, as a user runs it"),
     "flips": Proof("tests.damage.flips", 1, "single bits of a spool turn over"),
 }
