@@ -115,10 +115,14 @@ def finish_quarantine(directory: Path) -> None:
         OSError: They can't be dropped.
     """
     files = [file for name in _NAMES if (file := directory / name).exists() and file.stat().st_nlink > 1]
-    for file in files:
-        if any(_is_same(file, one.folder / file.name) for one in quarantines(directory)):
-            file.unlink()
-            _sync(directory)
+    twins = [file for file in files if any(_is_same(file, one.folder / file.name) for one in quarantines(directory))]
+    if twins:
+        # What a process that ended has named may not be on the disk yet.
+        _sync(directory / QUARANTINE_NAME)
+        _sync(directory)
+    for file in twins:
+        file.unlink()
+        _sync(directory)
     if files and not (directory / DATABASE_NAME).exists():
         (directory / _INDEX_NAME).unlink(missing_ok=True)
 
