@@ -26,6 +26,9 @@ _BAD_KEY_TURNS, _BAD_KEY_EVENTS = 150, 25
 def run_finale(world: World) -> None:
     """The last life of a world."""
     live, names = world.live, world.services.keys()
+    for service in world.services.values():
+        # Where nothing else is sent any more, nobody can tell whom to blame.
+        service.chokes = False
     world.guard(lambda: world.operator.resume_all(live))
     _drain_beside(world, world.rng.choice(list(names)), world.rng.choice([*MOODS, "bad_key", "bad_key"]))
     for service in world.services.values():
@@ -68,7 +71,7 @@ def _drain_beside(world: World, sick: str, mood: Mood) -> None:
         while live.store.state.lanes[sick].pending(live.store.state.spool) < _BAD_KEY_EVENTS:
             world.submit()
             world.guard(live.flush)
-        _pass_turns(world, _BAD_KEY_TURNS)
+        pass_turns(world, _BAD_KEY_TURNS)
 
 
 def _drain(world: World, names: AbstractSet[str], promise: str) -> None:
@@ -78,11 +81,12 @@ def _drain(world: World, names: AbstractSet[str], promise: str) -> None:
         is_pending = is_running or any(state.pending for state in spool.lanes() if state.name in names)
         if not is_pending and not world.is_salvaging:
             return
-        _pass_turns(world, 1)
+        pass_turns(world, 1)
     hold(promise, False, [(state.name, state.pending, state.retry) for state in spool.lanes()])
 
 
-def _pass_turns(world: World, turns: int) -> None:
+def pass_turns(world: World, turns: int) -> None:
+    """Each lane's turn when it is due, and time until the next one is."""
     lanes, clock = world.live.lanes, world.clock
     for _ in range(turns):
         world.salvage()

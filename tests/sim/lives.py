@@ -74,6 +74,7 @@ class Lives(ABC):
         # The first lane gets all there is, always.
         if name != "first" and self.rng.random() < 0.4:
             service.hidden = ("event 3",)
+        service.chokes = self.rng.random() < 0.2
         service.purges = name != "first" and self.rng.random() < 0.3
         return service
 

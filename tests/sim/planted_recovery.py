@@ -176,6 +176,7 @@ RECOVERY = (
             ),
         ),
         (_TOLD,),
+        seeds=300,
     ),
     Bug(
         "a salvage tells of more than was lost",
@@ -188,6 +189,7 @@ RECOVERY = (
             ),
         ),
         ("only what the damage touched is lost",),
+        seeds=300,
     ),
     Bug(
         "a quarantine forgets who was paused",

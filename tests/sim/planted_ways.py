@@ -64,6 +64,7 @@ WAYS = (
         "a wait is kept",
         (Edit("delivery/supply.py", "now + deferred.wait_ms / 1000)", "now + deferred.wait_ms / 2000)"),),
         ("what stands aside is not sent before its time",),
+        seeds=300,
     ),
     Bug(
         "an event that fails alone is blamed without another's success",
@@ -75,15 +76,15 @@ WAYS = (
                 "call.failed_at is not None",
             ),
         ),
-        (_BLAME, "I4"),
-        seeds=100,
+        (_BLAME, _COMPANY, "I4"),
+        seeds=200,
     ),
     Bug(
         "an event that fails alone is given up too soon",
         "whom to blame",
         (Edit("delivery/blame.py", "MAX_LONE_FAILURES = 5", "MAX_LONE_FAILURES = 2"),),
         (_BLAME,),
-        seeds=100,
+        seeds=600,
     ),
     Bug(
         "a pause is not stored",
@@ -166,7 +167,7 @@ WAYS = (
             ),
         ),
         ("status says what can be counted",),
-        seeds=100,
+        seeds=400,
     ),
     Bug(
         "status takes what is aside for dead",
@@ -179,6 +180,7 @@ WAYS = (
             ),
         ),
         ("status says what can be counted", "an audit of a sound spool finds nothing"),
+        seeds=100,
     ),
     Bug(
         "more is taken than the owner allows",

@@ -47,7 +47,6 @@ class Recovery:
         self._watches = watches
         self._wreck: Wreck | None = None
         self._is_unopened = False
-        self._is_database_hit = False
         #: The spool that is there was open before.
         self._is_begun = False
         self._sources: set[str] = set()
@@ -89,7 +88,6 @@ class Recovery:
         # What is hit twice is known only in part.
         wreck.is_exact = is_fresh and not self.is_latent
         self._is_unopened = is_fresh
-        self._is_database_hit |= wreck.is_database_hit
         self._wreck = wreck
         self._note_latent(is_latent=True)
         self.touched |= wreck.touched
@@ -120,7 +118,7 @@ class Recovery:
         is_sound = not self.is_latent and (self._is_begun or not all("is empty" in reason for reason in reasons))
         hold("a healthy spool is never moved", not is_sound, reasons)
         hold("what is moved aside is to be salvaged", bool(fresh), machine.quarantined)
-        self._is_database_hit = self._is_unopened = False
+        self._is_unopened = False
         self._note_latent(is_latent=False)
         self._figures.quarantines += len(fresh)
         for event in self._submitted:
@@ -151,8 +149,8 @@ class Recovery:
             hold("what the damage did not touch is there", is_kept, wreck.last_seq, last_seq)
             hold("a log that is damaged in its midst is noticed", not wreck.is_midst_hit, wreck.last_seq, last_seq)
             if wreck.is_log_hit:
+                # Still damaged: what is gone of it may have been checkpointed, and pages of two moments don't fit.
                 self._forget(machine, last_seq)
-                self._note_latent(is_latent=self._is_database_hit)
         self._is_unopened = wreck.is_exact = False
 
     def _forget(self, machine: Machine, last_seq: int) -> None:

@@ -58,6 +58,7 @@ class Service:
         taken_parts: Which parts of the last request it took, whether or not anybody heard so.
         refused: Numbers of events that it refused alone, although there is nothing wrong with them.
         hidden: Names of events that its lane's filter keeps back.
+        chokes: There are events on which it always chokes.
         purges: Its lane would rather lose its oldest events than refuse new ones.
     """
 
@@ -71,6 +72,7 @@ class Service:
     taken_parts: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
     hidden: tuple[str, ...] = ()
+    chokes: bool = False
     purges: bool = False
 
     def post(self, request: HttpRequest, timeout_seconds: float | None = None) -> HttpReply:
@@ -120,20 +122,19 @@ class Service:
 
     def _refuse(self, numbers: list[int]) -> HttpReply | None:
         """The answer to a whole request that is not even looked at; None when it is."""
-        is_looked_at = {
-            "small": len(numbers) <= _SMALL_PARTS,
-            "choking": all(number % _CHOKES_ON for number in numbers),
-        }
-        if is_looked_at.get(self.mood):
+        is_digestible = all(number % _CHOKES_ON for number in numbers)
+        mood: Mood = "choking" if self.chokes and self.mood == "well" and not is_digestible else self.mood
+        is_looked_at = {"small": len(numbers) <= _SMALL_PARTS, "choking": is_digestible}
+        if is_looked_at.get(mood):
             return None
-        if self.mood in ("bad_key", "choking") and len(numbers) == 1:
+        if mood in ("bad_key", "choking") and len(numbers) == 1:
             self.refused.add(numbers[0])
-        if self.mood == "throttled":
-            throttled = reply(*_REFUSALS[self.mood])
+        if mood == "throttled":
+            throttled = reply(*_REFUSALS[mood])
             return HttpReply(throttled.status, throttled.body, float(self.rng.choice([5, 60, 4000])))
-        if self.mood in ("unauthorized", "nonsense"):
-            return reply(*getattr(self.dialect, self.mood))
-        return reply(*_REFUSALS[self.mood]) if self.mood in _REFUSALS else None
+        if mood in ("unauthorized", "nonsense"):
+            return reply(*getattr(self.dialect, mood))
+        return reply(*_REFUSALS[mood]) if mood in _REFUSALS else None
 
     def _take(self, number: int, record: dict[str, object], told: Told) -> None:
         # As it stands on the wire: keys in another order are other bytes. What was forgotten and handed in again was

@@ -25,6 +25,8 @@ class LaneWatch:
         self.book = LaneBook()
         #: The spool is damaged, and nobody has noticed: a reader may see other bytes than the writer has in mind.
         self.is_damaged = False
+        #: False while a new spool does not have the lane: a salvage may bring it with what it had done.
+        self._is_there = True
         self.fates = Fates(name)
         self.passage = Passage(name)
         self._name = name
@@ -37,6 +39,7 @@ class LaneWatch:
         """The spool is another, or an older one, by no fault of the program's: what was seen is seen anew."""
         lane = machine.store.state.lanes.get(self._name)
         self.book = LaneBook(cursor=0 if lane is None else lane.cursor, is_word_known=False)
+        self._is_there = lane is not None
         self.fates.rebase(lane)
         self.passage.rebase()
 
@@ -48,6 +51,8 @@ class LaneWatch:
 
     def opened(self, machine: Machine) -> None:
         """A life begins in which the lane runs."""
+        if not self._is_there:
+            self.rebase(machine)
         book = self.book
         self.note_gaps(machine)
         if machine.lanes[self._name].lane.state == "stopped":
@@ -66,7 +71,9 @@ class LaneWatch:
     def left_out(self, machine: Machine) -> None:
         """A life begins in which the lane does not run: what it settled as the last one ended may be forgotten soon."""
         row = machine.store.state.lanes.get(self._name)
-        if row is not None and row.cursor != self.book.cursor:
+        if not self._is_there:
+            self.rebase(machine)
+        elif row is not None and row.cursor != self.book.cursor:
             self.book.cursor = row.cursor
             self.fates.rebase(row)
 

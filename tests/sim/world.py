@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spoold.spool.quarantine import mark_damaged
 from tests.sim.disk import SimDisk
-from tests.sim.finale import run_finale
+from tests.sim.finale import pass_turns, run_finale
 from tests.sim.lives import Lives
 from tests.sim.machine import LIMITS, RETENTION_SECONDS
 from tests.sim.operator import Operator
@@ -41,6 +41,8 @@ class World(Lives):
             (3, self.operate),
             (8, self.salvage),
         ]
+        if any(service.chokes for service in self.services.values()):
+            self._actions.append((2, self.work))
         if self.recovery.is_on:
             self._actions.append((1, lambda: self.recovery.hurt_live(self.disk)))
 
@@ -115,6 +117,15 @@ class World(Lives):
             self.is_salvaging = self.guard(lambda: self.live.salvager.step(self.clock.now)) is not None
             self.recovery.stepped(self.live)
             self.figures.salvage_steps += self.is_salvaging
+
+    def work(self) -> None:
+        """All goes well for a while, but for what a service chokes on: whom to blame takes its time to find out."""
+        for service in self.services.values():
+            service.mood = "well"
+        for _ in range(6):
+            self.submit()
+            self.commit()
+            pass_turns(self, 12)
 
     def pass_time(self) -> None:
         """A moment, or until something is due."""

@@ -37,7 +37,6 @@ class Wreck:
         last_seq: Of the journal.
         touched: Ids of events of which the damage may have taken something.
         is_log_hit: It hit the log: what only that held may be gone, in silence where it was the last of it.
-        is_database_hit: It hit the database.
         is_midst_hit: It hit a transaction of the log that two others follow: what damages the end of one damages what
             proves the next.
         paused: Lanes that an operator had paused.
@@ -51,7 +50,6 @@ class Wreck:
     last_seq: int
     touched: set[bytes] = field(default_factory=set)
     is_log_hit: bool = False
-    is_database_hit: bool = False
     is_midst_hit: bool = False
     paused: frozenset[str] = frozenset()
     knows_facts: bool = True
@@ -95,7 +93,6 @@ def _wreck(directory: Path, injure: Callable[[], None]) -> Wreck | None:
     if after == before:
         return None
     wreck.is_log_hit = after[_LOG] != before[_LOG]
-    wreck.is_database_hit = after[_DATABASE] != before[_DATABASE]
     wreck.is_midst_hit = _is_midst_hit(before[_LOG], after[_LOG], frames)
     hit = _hit_pages(image, before, after)
     wreck.touched = {event_id for event_id, own in pages if own & hit}
