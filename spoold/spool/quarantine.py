@@ -98,8 +98,6 @@ def quarantine(directory: Path, reason: str, now_ms: int) -> Quarantine | None:
         _write(part / _NOTE_NAME, orjson.dumps(note))
         _sync(part)
         target = part.rename(_free_name(folder, now_ms))
-        _sync(folder)
-        _sync(directory)
         moved = _read_note(target / _NOTE_NAME)
     finish_quarantine(directory)
     (directory / MARK_NAME).unlink(missing_ok=True)
@@ -117,7 +115,7 @@ def finish_quarantine(directory: Path) -> None:
     files = [file for name in _NAMES if (file := directory / name).exists() and file.stat().st_nlink > 1]
     twins = [file for file in files if any(_is_same(file, one.folder / file.name) for one in quarantines(directory))]
     if twins:
-        # What a process that ended has named may not be on the disk yet.
+        # The quarantine's name, which may be that of a process that has ended since.
         _sync(directory / QUARANTINE_NAME)
         _sync(directory)
     for file in twins:

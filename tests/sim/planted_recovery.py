@@ -21,13 +21,7 @@ RECOVERY = (
     Bug(
         "the old names go before the quarantine is complete",
         "a crash in a quarantine loses nothing",
-        (
-            Edit(
-                "spool/quarantine.py",
-                "        _sync(folder)\n        _sync(directory)\n        moved",
-                "        moved",
-            ),
-        ),
+        (Edit("spool/quarantine.py", "        _sync(directory / QUARANTINE_NAME)\n", ""),),
         (_ON_DISK, _ARRIVES, _ITS_OWN, _READABLE),
         seeds=400,
     ),
@@ -73,6 +67,7 @@ RECOVERY = (
             ),
         ),
         (_NEVER_MOVED, _ITS_OWN),
+        seeds=100,
     ),
     Bug(
         "a log is taken as far as it goes",
@@ -150,7 +145,7 @@ RECOVERY = (
             ),
         ),
         (_PENDING,),
-        seeds=100,
+        seeds=150,
     ),
     Bug(
         "a salvage passes records on unread",
@@ -254,5 +249,6 @@ RECOVERY = (
             ),
         ),
         ("I2: the ledger tells the counters",),
+        seeds=100,
     ),
 )
