@@ -31,6 +31,8 @@ Write = Callable[[Transaction], object]
 Commit = Callable[[sqlite3.Connection], None]
 
 _TAG_BYTES = 2
+#: How Python's module begins to say so; SQLite itself has no code for it.
+_NO_TEXT = "Could not decode to UTF-8"
 _PAGE_BYTES = 4096
 _REWRITE_BYTES = 1 << 20
 _FRAME_BYTES = _PAGE_BYTES + 24
@@ -308,8 +310,11 @@ def classify(error: sqlite3.Error | UnicodeDecodeError) -> SpooldError:
         return SpoolFullError("the disk is full", reason="disk")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return SpoolCorruptError(f"SQLite can't read the spool: {error}")
+    if str(error).startswith(_NO_TEXT):
+        # Whatever we write into a row as text is text. What stands there instead is nothing for a log.
+        return SpoolCorruptError("SQLite can't read the spool: a text in a row is none")
     if code in (0, sqlite3.SQLITE_ERROR):
-        # Our statements fit our tables, and what we write is text: the words of the schema, or others, are damaged.
+        # Our statements fit our tables: the words of the schema are damaged.
         return SpoolFailedError(
             f"the spool's tables are not as this version made them: {error}; it is left as it is. What it holds can be "
             "brought over into a new one: spoolctl salvage"

@@ -10,6 +10,7 @@ from spoold.record import DamagedEvent, Event
 from spoold.spool.store import classify
 from tests.support.events import make_big_drafts, make_draft, make_drafts
 from tests.support.spools import MIB, OpenSpool, open_spool
+from tests.unit.spool.moves import make_deferred, move
 
 
 def damage(spool: OpenSpool, seq: int, bit: int = 77) -> bytes:
@@ -125,3 +126,12 @@ def test_only_damage_is_called_damage(code: int, expected: type[Exception]) -> N
 def test_an_unknown_lane_is_no_damage(spool: OpenSpool) -> None:
     with pytest.raises(UnknownLaneError):
         spool.spool.read("nobody", 0, max_events=1, max_bytes=1)
+
+
+def test_a_text_that_is_none_is_damage(spool: OpenSpool, lane: str) -> None:
+    spool.append(make_drafts(2))
+    move(spool, lane, 1, delivered=0, deferred=[make_deferred(1)])
+    spool.rows("UPDATE set_aside SET reason = CAST(x'ff3f27' AS TEXT)")
+
+    with pytest.raises(SpoolCorruptError, match="a text in a row is none"):
+        spool.spool.deferred(lane)
