@@ -214,7 +214,8 @@ def check_dead_letters(
         if event is not None and event.draft.event_id in touched:
             continue
         if reason == DAMAGED:
-            found.add((lane, seq))
+            # Where pages were damaged, it may be one that nobody was promised.
+            found |= {(lane, seq)} if event is not None or not touched else set()
             continue
         # One that was appended a second time, after it was forgotten, is known by its last seq alone.
         is_guilty = event is None or event.is_poison or event.number in services[lane].refused

@@ -201,11 +201,10 @@ class Recovery:
             lanes = machine.store.state.lanes.values()
             got, wanted = {lane.name for lane in lanes if wants(lane, seq)}, wreck.wanted[event_id]
             is_sure = wreck.knows_facts and event_id not in wreck.touched
-            missing = {
-                name
-                for name in wanted - got
-                if name in machine.store.state.lanes and not self._is_past(machine, name, seq)
-            }
+            # Seen late, after a restart, it may be behind a cursor. A lane of which nothing is known, and that is
+            # closed by now, gets nothing.
+            missing = {lane.name for lane in lanes if lane.name in wanted - got and lane.cursor < seq}
+            missing -= set() if wreck.knows_facts else {lane.name for lane in lanes if lane.is_closed}
             hold("what is salvaged is pending where it was", not missing, seq, missing, wanted, got)
             hold(
                 "I4: what is salvaged goes to nobody who was done with it",
@@ -214,10 +213,6 @@ class Recovery:
                 got,
                 wanted,
             )
-
-    def _is_past(self, machine: Machine, name: str, seq: int) -> bool:
-        # Seen late, after a restart.
-        return machine.store.state.lanes[name].cursor >= seq
 
     def _check_done(self, machine: Machine) -> None:
         for salvage in machine.store.salvages():
