@@ -320,7 +320,7 @@ class LocalSpool:
         is_pressed = self._space.is_pressed(self._store.used_bytes())
         older_than_ms = None if is_pressed else self._clock.wall_ms() - self._retention_ms
         trimmed = self._write(lambda tx: trim(tx, max_events, older_than_ms=older_than_ms))
-        self._finish(self.commits.submit_job(_give_back if is_pressed else _vacuum))
+        self._finish(self.commits.submit_job(Store.give_back if is_pressed else _vacuum))
         return trimmed
 
     def limit(self, limits: SpaceLimits, *, retention_seconds: float) -> None:
@@ -387,13 +387,6 @@ def _received_at_ms(event: Event | DamagedEvent | None) -> int | None:
 
 def _vacuum(store: Store) -> None:
     store.vacuum(_KEEP_FREE_BYTES, _VACUUM_BYTES)
-
-
-def _give_back(store: Store) -> None:
-    # Where room is short none is kept; and only a checkpoint makes the file shorter.
-    store.vacuum(0, _VACUUM_BYTES)
-    if store.measure_wal():
-        store.checkpoint()
 
 
 def _nothing(_store: Store) -> None:

@@ -228,6 +228,12 @@ class Store:
             if not isinstance(error, SpoolFullError):
                 raise error from exc
 
+    def give_back(self) -> None:
+        """Where room is short: all free pages go, in steps that take little of it; the file gets shorter at once."""
+        self.vacuum(0, self._space.limits.checkpoint_bytes)
+        if self.measure_wal():
+            self.checkpoint()
+
     def measure_wal(self) -> int:
         """Bytes of the WAL in use; the file itself keeps its size, since overwriting syncs faster than growing."""
         if self._shm_fd is None:
