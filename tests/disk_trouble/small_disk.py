@@ -10,9 +10,11 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +34,7 @@ Kind = Literal["tmpfs", "ext4"]
 
 _ROOT = Path(__file__).parents[2]
 _MOUNT = {
-    "tmpfs": "mount -t tmpfs -o size=5m spoold-test {home}/disk",
+    "tmpfs": "mount -t tmpfs -o size=8m spoold-test {home}/disk",
     "ext4": "truncate -s 20M {home}/image && mkfs.ext4 -q -b 4096 -m 0 {home}/image"
     " && mount -o loop {home}/image {home}/disk",
 }
@@ -91,6 +93,12 @@ class SmallDisk:
 
     def run(self) -> None:
         """All of it, one after another."""
+        try:
+            self._run()
+        except Exception as exc:
+            raise AssertionError(f"{type(exc).__name__}: {exc}; the daemon: {self._last.logs[-9:]}") from exc
+
+    def _run(self) -> None:
         with self._daemon() as daemon:
             self.fill_by_appends(daemon)
         # What it has forgotten would be room on a full disk.
@@ -104,7 +112,10 @@ class SmallDisk:
         with self._daemon() as daemon:
             with front_door(daemon.address) as stub:
                 self._send(stub, 3)
+            # Between two of its commits: what gets room only while the other program takes it has none.
+            daemon.process.send_signal(signal.SIGSTOP)
             self._fill_to_the_last_byte()
+            daemon.process.send_signal(signal.SIGCONT)
             self.go_on_while_full(daemon)
         assert self._provider.events_by_insert_id.keys() == self._told, "what was acknowledged and nothing else"
         assert not self._provider.changed
@@ -149,13 +160,22 @@ class SmallDisk:
     def _daemon(self) -> DaemonProcess:
         # One request at a time: what the provider took is settled at once, and not behind one that it refused.
         lane = table("providers.mixpanel", api_key=self._provider.token, endpoint=self._provider.url, in_flight=1)
-        spool = table("spool", min_free_bytes="1MiB")
+        spool = table("spool", min_free_bytes="2MiB")
         waits = {"INITIAL_RETRY_DELAY_MS": "1", "MAX_RETRY_DELAY_MS": "5"}
-        return start(self._home, spool, lane, SPOOL_URL=f"sqlite://{self._disk}/spool", **waits)
+        self._last = start(self._home, spool, lane, SPOOL_URL=f"sqlite://{self._disk}/spool", **waits)
+        return self._last
 
     def _send(self, stub: Stub, calls: int) -> None:
-        for _ in range(calls):
-            self._told |= set(track_batch(stub, _FEW, size=1000))
+        """Calls of a caller who repeats what is refused: the room may be gone for another moment."""
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while calls:
+            try:
+                self._told |= set(track_batch(stub, _FEW, size=1000))
+                calls -= 1
+            except grpc.RpcError as error:
+                if time.monotonic() > end:
+                    raise
+                self._check_refusal(error)
 
     def _fill(self, stub: Stub) -> None:
         for _ in range(1000):

@@ -12,5 +12,5 @@ def test_on_a_full_disk_callers_are_refused_and_everything_else_goes_on() -> Non
         pytest.skip(str(exc))
 
     assert figures["acknowledged"] > 1000
-    assert figures["refusals"] == 9
+    assert figures["refusals"] >= 9
     assert figures["kills"] == 2
