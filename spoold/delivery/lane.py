@@ -257,12 +257,15 @@ class Lane:
         return self._pick_another(*picked, now) if is_turn_of_another else picked
 
     def _pick_another(self, head_batch: Batch, head: Call, now: float) -> tuple[Batch, Call]:
-        if len(head.items) == 1 and not self._others(head, now) and self._supply.can_fetch_ahead(self._state):
+        others = self._others(head, now)
+        # Where all in hand are suspects, none of them can show that the provider is well.
+        is_one_wanted = len(head.items) == 1 and all(other.is_suspect for _, other in others)
+        if is_one_wanted and self._supply.can_fetch_ahead(self._state):
             self._supply.fetch_ahead(self._state)
             self._decide()
+            others = self._others(head, now)
         # Of those that were tried, several may be trouble: after some tries it is yet another's turn.
-        others = reversed(self._others(head, now))
-        batch, call = min(others, key=lambda other: other[1].least_sent // _TRIES, default=(head_batch, head))
+        batch, call = min(reversed(others), key=lambda other: other[1].least_sent // _TRIES, default=(head_batch, head))
         keeps_place = call is head and call.is_ordered and not self._may_be_to_blame(head)
         if len(call.items) == 1 or keeps_place or self._supply.keeps_batches:
             return batch, call

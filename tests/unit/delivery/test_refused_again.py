@@ -48,6 +48,20 @@ def test_one_that_was_settled_twice_in_the_row_is_pending_once(rig: LaneRig) -> 
     assert (rig.state.delivered, rig.state.pending) == (3, 0)
 
 
+def test_several_bad_events_that_stand_aside_do_not_keep_their_lane_stopped(rig: LaneRig) -> None:
+    for _ in range(4):
+        refuse_one(rig)
+    assert (rig.lane.state, rig.state.deferred, rig.state.pending) == ("stopped", 3, 4)
+    rig.append(5)
+    rig.restart()
+
+    for _ in range(20):
+        rig.clock.advance(300)
+        rig.run(lambda call: REFUSED if min(item.seq for item in call.items) <= 4 else OK, status=403)
+
+    assert rig.state.delivered == 5
+
+
 def test_a_refusal_that_comes_in_when_the_lane_has_stopped_is_no_dead_letter(rig: LaneRig) -> None:
     rig.append(200)
     under_way = []
