@@ -22,7 +22,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 #: What these labels can say. Their series begin at 0, for Prometheus sees no growth in a series that begins at 1: the
 #: first dead letter would raise no alarm.
-_REFUSALS = ("invalid", "undecodable", "max_bytes", "min_free_bytes", "disk", "wal", "draining", "failed", "internal")
+_REFUSALS = (
+    "invalid", "undecodable", "busy", "max_bytes", "min_free_bytes", "disk", "wal", "draining", "failed", "internal",
+)  # fmt: skip
 _DEAD_REASONS = ("rejected", "unsendable", "damaged")
 _FLUSH_OUTCOMES = ("delivered", "partial", "retry", "split", "stop")
 

@@ -7,6 +7,7 @@ import pytest
 from spoold.delivery.report import LaneReport
 from spoold.delivery.sender import Attempt
 from spoold.errors import InvalidEventError, SpoolClosedError, SpoolFailedError, SpoolFullError
+from spoold.ingest.intake import BusyError
 from spoold.ingest.status import refusal
 from spoold.log import get_logger
 from spoold.metrics import Metrics
@@ -48,6 +49,7 @@ def test_all_series_of_a_lane_are_there_before_anything_happens_in_it() -> None:
     "error",
     [
         InvalidEventError([("event_name", "is required")]),
+        BusyError("too many"),
         SpoolClosedError("closed"),
         SpoolFailedError("EIO"),
         *(SpoolFullError("full", reason=reason) for reason in ("max_bytes", "min_free_bytes", "disk", "wal")),
