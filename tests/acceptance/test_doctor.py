@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from spoolctl.doctor.findings import Finding, Level
 from tests.support.daemon_process import DaemonProcess
 from tests.support.doctor import follow, make_subject, told
 from tests.support.front_door import front_door, track
+from tests.support.nobody import holds_for_nobody
 from tests.support.provider_server import ProviderServer, Reply
 from tests.support.provider_taken import Refusal
 from tests.support.services import Services, lanes, services, start, table
@@ -308,17 +308,7 @@ def test_who_may_not_look_is_told_who_may(home: Path) -> None:
             "sudo spoolctl doctor",
         )
 
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            os._exit(0 if look() else 1)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert holds_for_nobody(look)
 
 
 def test_options_of_the_drill_need_it() -> None:

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from spoold.spool.offline import open_offline
 from tests.support.daemon_process import DaemonProcess
 from tests.support.front_door import front_door, track
 from tests.support.mixpanel_rules import Refusal
+from tests.support.nobody import holds_for_nobody
 from tests.support.provider_server import ProviderServer, Reply
 
 Settings = dict[str, str]
@@ -91,12 +91,12 @@ def test_somebody_who_may_only_read_sees_the_status_too(tmp_path: Path, settings
     for path in (public, *public.iterdir()):
         path.chmod(0o755 if path.is_dir() else 0o644)
     try:
-        code = _as_nobody(lambda: _accepted(public) == 3)
+        holds = holds_for_nobody(lambda: _accepted(public) == 3)
         left = {path.name for path in public.iterdir()}
     finally:
         shutil.rmtree(public)
 
-    assert code == 0
+    assert holds
     assert "spool.db-shm" not in left
 
 
@@ -238,21 +238,6 @@ def _accepted(directory: Path) -> int:
     with open_offline(directory) as spool:
         assert spool.is_copy
         return spool.state.spool.accepted
-
-
-def _as_nobody(act: Callable[[], bool]) -> int:
-    """The exit code of ``act`` in a child without any rights: 0 when it holds."""
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            os._exit(0 if act() else 1)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(2)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _digests(directory: Path) -> dict[str, str]:

@@ -28,7 +28,8 @@ from spoold.clock import SystemClock, SystemEntropy
 from tests.power.crash_disk import Entry, Flushed, Marked, Wrote, read_log
 from tests.power.opening import Opened, opened_spool
 from tests.power.promises import BrokenPromiseError, LostEventError, check_balance, check_goes_on
-from tests.power.survivors import Change, keep_all, keep_some
+from tests.power.survivors import keep_some
+from tests.sim.inode import Change, apply_changes
 from tests.support.front_door import Stub, front_door
 from tests.support.provider_server import Reply
 from tests.support.services import lane, services, start, table
@@ -146,7 +147,7 @@ class Cutter:
                 case Wrote(offset, data):
                     pending.append((offset, data))
                 case Flushed():
-                    keep_all(durable, pending)
+                    apply_changes(durable, pending)
                     pending = []
                 case Marked(text):
                     ids += text.split()

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.power.survivors import Change, keep_all, keep_some
+from tests.power.survivors import keep_some
+from tests.sim.inode import Change, apply_changes
 
 #: The directory that everything is below.
 ROOT = 0
@@ -165,7 +166,7 @@ class Platter:
     def _sync(self, node: int) -> None:
         if node in self._files:
             file = self._files[node]
-            keep_all(file.durable, file.pending)
+            apply_changes(file.durable, file.pending)
             file.pending = []
             return
         place = self._directories[node]

@@ -7,10 +7,7 @@ the last sync, whatever the moments of the others.
 import random
 from collections.abc import Sequence
 
-SECTOR_BYTES = 512
-
-#: An offset and the bytes, or a new size and None.
-Change = tuple[int, bytes | None]
+from tests.sim.inode import SECTOR_BYTES, Change, apply_changes
 
 
 def keep_some(content: bytearray, pending: Sequence[Change], rng: random.Random) -> None:
@@ -32,21 +29,10 @@ def keep_some(content: bytearray, pending: Sequence[Change], rng: random.Random)
             return
         case _:
             kept = pending
-    keep_all(content, kept)
+    apply_changes(content, kept)
     if len(kept) < len(pending) and rng.random() < 0.5:
         # The one that was on its way.
         _keep_sectors(content, [pending[len(kept)]], rng)
-
-
-def keep_all(content: bytearray, changes: Sequence[Change]) -> None:
-    """Apply changes in their order; what a file grows over without a write is zeros."""
-    for offset, data in changes:
-        if offset > len(content):
-            content.extend(bytes(offset - len(content)))
-        if data is None:
-            del content[offset:]
-        else:
-            content[offset : offset + len(data)] = data
 
 
 def _keep_sectors(content: bytearray, pending: Sequence[Change], rng: random.Random) -> None:
@@ -55,7 +41,7 @@ def _keep_sectors(content: bytearray, pending: Sequence[Change], rng: random.Ran
     for moment, (start, data) in enumerate(pending):
         if data is None:
             if rng.random() < 0.5:
-                keep_all(content, [(start, None)])
+                apply_changes(content, [(start, None)])
             continue
         offset, end = start, start + len(data)
         while offset < end:
@@ -64,5 +50,5 @@ def _keep_sectors(content: bytearray, pending: Sequence[Change], rng: random.Ran
             if sector not in moments:
                 moments[sector] = rng.randint(0, len(pending))
             if moment < moments[sector]:
-                keep_all(content, [(offset, data[offset - start : following - start])])
+                apply_changes(content, [(offset, data[offset - start : following - start])])
             offset = following

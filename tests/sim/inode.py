@@ -29,18 +29,18 @@ class Inode:
 
     def spoil(self, offset: int, data: bytes) -> None:
         """Damage, in the cache and on the platter. What was not synced counts as stored by then."""
-        _apply(self.durable, [*self.pending, (offset, data)])
+        apply_changes(self.durable, [*self.pending, (offset, data)])
         self.pending = []
 
     def flush(self, survivors: Iterable[Change]) -> None:
         """Store these of the pending writes, and forget the others."""
-        _apply(self.durable, survivors)
+        apply_changes(self.durable, survivors)
         self.pending = []
 
     def image(self, rng: random.Random) -> bytes:
         """What the platter may hold."""
         content = bytearray(self.durable)
-        _apply(content, survivors(self.pending, rng))
+        apply_changes(content, survivors(self.pending, rng))
         return bytes(content)
 
 
@@ -72,7 +72,8 @@ def _torn(change: Change, rng: random.Random) -> Iterator[Change]:
         offset = following
 
 
-def _apply(content: bytearray, changes: Iterable[Change]) -> None:
+def apply_changes(content: bytearray, changes: Iterable[Change]) -> None:
+    """Apply changes in their order; what a file grows over without a write is zeros."""
     for offset, data in changes:
         if offset > len(content):
             content.extend(bytes(offset - len(content)))
