@@ -48,7 +48,13 @@ RECOVERY = (
                 "        return None and (directory / MARK_NAME)",
             ),
         ),
-        ("a spool that is known to be damaged is moved aside", "DatabaseError", _ITS_OWN, "malformed"),
+        (
+            "a spool that is known to be damaged is moved aside",
+            "DatabaseError",
+            _ITS_OWN,
+            "malformed",
+            "what was damaged is set aside wherever it was pending, and no more",
+        ),
     ),
     Bug(
         "a mark of damage outlives the quarantine",

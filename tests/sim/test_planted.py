@@ -20,8 +20,10 @@ _SOON = [bug for bug in CATALOGUE if bug.seeds <= Bug.SOON]
 @pytest.fixture(scope="module")
 def look_for(request: pytest.FixtureRequest) -> Iterator[Callable[[Bug], Finding]]:
     """The bugs of this run are looked for by one process beside the tests, some at a time."""
-    calls = [getattr(item, "callspec", None) for item in request.session.items]
-    names = [call.params["bug"].name for call in calls if call is not None and isinstance(call.params.get("bug"), Bug)]
+    # Of the tests that ask for it alone: others go through the whole catalogue, and some bugs take minutes to be found.
+    asking = [item for item in request.session.items if "look_for" in getattr(item, "fixturenames", ())]
+    bugs = [item.callspec.params["bug"] for item in asking if isinstance(item, pytest.Function)]
+    names = [bug.name for bug in bugs if isinstance(bug, Bug)]
     findings: dict[str, Finding] = {}
     runner = subprocess.Popen(
         [sys.executable, "-m", "tests.sim.planting", "--json", *names],
