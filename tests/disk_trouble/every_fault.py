@@ -268,7 +268,7 @@ def fail_once(home: Path, trouble: Trouble, course: Course) -> "Counter[str]":
         raise AssertionError(f"{trouble}: {type(exc).__name__}: {exc}") from exc
     script = run.script
     figures = {"acknowledged": len(script.told.stored), "refused_calls": script.refusals, "repeats": script.repeats}
-    return Counter({"faults": 1, "ends": len(run.deaths), **figures})
+    return Counter({"disk_faults": 1, "ends": len(run.deaths), **figures})
 
 
 @contextmanager

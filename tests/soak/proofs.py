@@ -29,8 +29,8 @@ class Proof(NamedTuple):
 
 #: What the last line tells, of all that the proofs count.
 TOLD = (
-    "worlds", "simulated_seconds", "crashes", "kills", "power_cuts", "disk_faults", "full_disks", "clock_jumps",
-    "migrations", "quarantines", "flipped_bits", "inputs", "acknowledged", "repeats",
+    "worlds", "simulated_seconds", "crashes", "kills", "crash_points", "power_cuts", "disk_faults", "full_disks",
+    "clock_jumps", "migrations", "quarantines", "flipped_bits", "inputs", "planted_bugs", "acknowledged", "repeats",
 )  # fmt: skip
 
 PROOFS = {
@@ -47,6 +47,7 @@ PROOFS = {
     "sieges": Proof("tests.abuse.siege", 1, "clients that are rude, and good ones among them"),
     "crowds": Proof("tests.abuse.crowd", 1, "the largest honest load, within 256 MiB"),
     "inputs": Proof("tests.abuse.fuzz", 1, "messages, replies and configurations of any bytes"),
+    "bugs": Proof("tests.sim.planting", 1, "a bug is planted, and the simulated worlds find it"),
     "drills": Proof("tests.acceptance.drill_rounds", 1, "spoolctl doctor --drill, as a user runs it"),
     "flips": Proof("tests.damage.flips", 1, "single bits of a spool turn over"),
 }
