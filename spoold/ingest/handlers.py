@@ -71,7 +71,7 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
                 except (SpooldError, DecodeError) as exc:
                     await self._refuse(context, exc)
                 reply = await waiting
-            intake.leave()
+                passage.leave()
             return reply
 
         return answer

@@ -58,23 +58,34 @@ class Intake:
         self._held_bytes = 0
         self._reading: dict[Passage, float] = {}
         self._waiting: deque[tuple[asyncio.Future[None], float]] = deque()
-        self._leaving: dict[asyncio.Task[object], float] = {}
+        self._leaving: deque[tuple[asyncio.Task[object], float]] = deque()
         self._alarmed_until = 0.0
         self._is_looking = False
 
     def passage(self) -> "Passage":
-        """One call's way in; a context that lasts until the call needs its message no more."""
-        return Passage(self)
+        """The running call's way in; a context that lasts until the call needs its message no more.
 
-    async def turn(self) -> None:
-        """Wait until one more message may be read.
+        Raises:
+            RuntimeError: No task is running.
+        """
+        task = asyncio.current_task(self._loop)
+        if task is None:
+            raise RuntimeError("a passage belongs to a call's task")
+        return Passage(self, task)
+
+    def take_turn(self) -> bool:
+        """Whether one more message may be read at once; it is held from then on."""
+        is_free = self._held_bytes <= _MAX_HELD_BYTES - MAX_TRANSPORT_BYTES and (not self._waiting or self._is_alarmed)
+        if is_free:
+            self._held_bytes += MAX_TRANSPORT_BYTES
+        return is_free
+
+    async def wait_for_turn(self) -> None:
+        """Wait until one more message may be read; it is held from then on.
 
         Raises:
             BusyError: It took too long.
         """
-        if self._has_room() and (not self._waiting or self._is_alarmed):
-            self._held_bytes += MAX_TRANSPORT_BYTES
-            return
         place = (self._loop.create_future(), self._loop.time())
         self._waiting.append(place)
         if len(self._waiting) > _MAX_WAITING:
@@ -94,7 +105,8 @@ class Intake:
     def give_back(self, size: int) -> None:
         """So many bytes are held no more."""
         self._held_bytes -= size
-        self._pass_on()
+        if self._waiting:
+            self._pass_on()
 
     def begin_reading(self, passage: "Passage") -> None:
         """The message is awaited from now on."""
@@ -104,13 +116,10 @@ class Intake:
         """It has come, or will not."""
         del self._reading[passage]
 
-    def leave(self) -> None:
-        """The running call has its reply, which its caller must fetch before long."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._leaving[task] = self._loop.time()
-            task.add_done_callback(self._leaving.pop)
-            self._keep_looking()
+    def watch_leaving(self, task: "asyncio.Task[object]") -> None:
+        """A call has its reply, which its caller must fetch before long."""
+        self._leaving.append((task, self._loop.time()))
+        self._keep_looking()
 
     @property
     def _is_alarmed(self) -> bool:
@@ -153,8 +162,10 @@ class Intake:
             self._alarm()
             passage.evict()
         self._pass_on()
+        # Looked at ten times a second: cheaper than a word from each that has gone.
+        self._leaving = deque(leaving for leaving in self._leaving if not leaving[0].done())
         is_much = len(self._leaving) > _FEW_REPLIES
-        for task, since in self._leaving.items():
+        for task, since in self._leaving:
             if now - since < (_FETCH_SOON_SECONDS if is_much else _FETCH_SECONDS):
                 break
             task.cancel()
@@ -173,11 +184,11 @@ class Passage:
 
     __slots__ = ("_held_bytes", "_intake", "_is_evicted", "_task")
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, task: "asyncio.Task[object]") -> None:
         self._intake = intake
         self._held_bytes = 0
         self._is_evicted = False
-        self._task: asyncio.Task[object] | None = None
+        self._task = task
 
     async def receive_next(self, context: _Reads) -> bytes | None:
         """The call's next message, as it came; None when the caller sends no more. It is held until the context ends.
@@ -187,14 +198,14 @@ class Passage:
         """
         intake = self._intake
         self.release()
-        await intake.turn()
+        if not intake.take_turn():
+            await intake.wait_for_turn()
         self._held_bytes = MAX_TRANSPORT_BYTES
-        self._task = asyncio.current_task()
         intake.begin_reading(self)
         try:
             message = await context.read()
         except asyncio.CancelledError:
-            if not self._is_evicted or self._task is None:
+            if not self._is_evicted:
                 raise
             self._task.uncancel()
             raise BusyError(
@@ -222,9 +233,13 @@ class Passage:
 
     def evict(self) -> None:
         """End the wait for the message."""
-        if not self._is_evicted and self._task is not None:
+        if not self._is_evicted:
             self._is_evicted = True
             self._task.cancel()
+
+    def leave(self) -> None:
+        """The call has its reply, which its caller must fetch before long."""
+        self._intake.watch_leaving(self._task)
 
     def release(self) -> None:
         """Hold nothing. Idempotent."""

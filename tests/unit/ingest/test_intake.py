@@ -219,12 +219,15 @@ def test_a_reply_that_nobody_fetches_is_given_up(monkeypatch: pytest.MonkeyPatch
 
     async def scenario(intake: Intake) -> None:
         async def answer() -> None:
-            intake.leave()
-            await asyncio.Event().wait()
+            with intake.passage() as passage:
+                passage.leave()
+                await asyncio.Event().wait()
 
         with pytest.raises(asyncio.CancelledError):
             await asyncio.ensure_future(answer())
-        await settle()
+        assert intake._is_looking
+        intake._look()
         assert not intake._leaving
+        assert not intake._is_looking
 
     run(scenario)
