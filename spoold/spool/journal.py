@@ -34,9 +34,9 @@ class JournalSerializer:
 class JournalQueue(SQLiteQueue):
     """persist-queue's queue on the one writer connection."""
 
-    def __init__(self, directory: Path, durability: str) -> None:
+    def __init__(self, directory: Path, durability: str, *, name: str = DATABASE_NAME) -> None:
         self._durability = durability
-        super().__init__(str(directory), name="journal", serializer=JournalSerializer, db_file_name=DATABASE_NAME)
+        super().__init__(str(directory), name="journal", serializer=JournalSerializer, db_file_name=name)
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -45,7 +45,7 @@ class JournalQueue(SQLiteQueue):
         return connection
 
     def _new_db_connection(self, path: str, _multithreading: bool, _timeout: float) -> sqlite3.Connection:  # noqa: FBT001
-        return connect_writer(Path(path) / DATABASE_NAME, self._durability)
+        return connect_writer(Path(path) / self.db_file_name, self._durability)
 
     def _count(self) -> int:
         # The stock count walks all rows: start-up would grow with the backlog (I8).

@@ -15,6 +15,7 @@ from spoold.clock import Entropy
 from spoold.errors import SpoolCorruptError, SpooldError, SpoolFailedError, SpoolFullError
 from spoold.spool.appending import Append, insert
 from spoold.spool.audit import Moment, begin_reading
+from spoold.spool.creation import create_database
 from spoold.spool.journal import DATABASE_NAME, JournalQueue
 from spoold.spool.leftover import check_log, kept_log, leftover_log
 from spoold.spool.quarantine import find_beginning
@@ -118,14 +119,21 @@ class Store:
             self._load(directory, durability, entropy)
 
     def _load(self, directory: Path, durability: str, entropy: Entropy) -> None:
+        def furnish(connection: sqlite3.Connection) -> None:
+            migrate(connection, shipped_migrations())
+            if connection.execute(SQL["load_spool"]).fetchone() is None:
+                beginning = find_beginning(directory)
+                connection.execute(SQL["create_spool"], (*beginning, entropy.random_bytes(_TAG_BYTES)))
+
+        try:
+            create_database(directory, durability, furnish)
+        except OSError as exc:
+            raise SpoolFailedError(f"a new spool can't be made in {directory}: {exc.strerror}") from exc
         self._queue = JournalQueue(directory, durability)
         self.connection = self._queue.connection
         with ExitStack() as undo:
             undo.callback(self.close)
-            migrate(self.connection, shipped_migrations())
-            if self.connection.execute(SQL["load_spool"]).fetchone() is None:
-                beginning = find_beginning(directory)
-                self.connection.execute(SQL["create_spool"], (*beginning, entropy.random_bytes(_TAG_BYTES)))
+            furnish(self.connection)
             self.state: State = load_state(self.connection)
             self.trail = Trail(self.connection.execute(SQL["last_ledger_id"]).fetchone()[0])
             undo.pop_all()

@@ -22,7 +22,7 @@ import grpc
 
 from spoold.record import Draft, encode_record
 from spoold.spool.journal import DATABASE_NAME, JournalQueue
-from spoold.spool.quarantine import mark_damaged
+from spoold.spool.quarantine import QUARANTINE_NAME, mark_damaged
 from spoold.spool.schema import migrate, shipped_migrations
 from tests.crash.book import Book, BrokenPromiseError, Sent
 from tests.crash.child import MISSED, REACHED
@@ -85,6 +85,8 @@ def run_point(point: Point, home: Path) -> dict[str, int]:
         _die(point, world.dying(point, **batches), lambda daemon: stage.live(world, book, daemon))
         try:
             delivered = world.recover(book)
+            if point.life != "damaged" and (world.spool_dir / QUARANTINE_NAME).exists():
+                raise BrokenPromiseError("a spool that was not damaged was moved aside")
         except AssertionError as exc:
             raise BrokenPromiseError(f"{point.name!r} ({point.place}): {exc}") from exc
     return {"crash_points": 1, "acknowledged": len(book.acknowledged), "repeats": book.repeats, "delivered": delivered}

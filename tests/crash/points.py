@@ -57,6 +57,7 @@ _ADVANCE = "spoold.spool.replays:advance_replay"
 _CANCEL = "spoold.spool.replays:cancel_replay"
 _REVIVE = "spoold.spool.aside:revive"
 _OPEN = "spoold.spool.journal:JournalQueue.__init__"
+_CREATE = "spoold.spool.creation:"
 _MIGRATE = "spoold.spool.schema:migrate"
 _STATEMENTS = "spoold.spool.schema:statements_in"
 _MOVE = "spoold.spool.quarantine:"
@@ -70,6 +71,7 @@ _LOCK = "spoold.spool.lock:DirectoryLock."
 
 _DATABASE = "spool.db"
 _LOG = "spool.db-wal"
+_NEW, _NEW_LOG = "spool.db.new", "spool.db.new-wal"
 _PAGE_BYTES = 4096
 
 _START = (
@@ -79,8 +81,11 @@ _START = (
     Point("start", "the namespace of ids is there", "spoold.spool.directory:load_namespace", "after"),
     Point("start", "a database without tables", _OPEN, "after"),
     Point("start", "between the statements of the schema", _STATEMENTS, "between", 5),
-    Point("start", "in the midst of the schema's commit", _MIGRATE, torn=_LOG, room_bytes=3 * _PAGE_BYTES + 100),
+    Point("start", "in the midst of the schema's commit", _MIGRATE, torn=_NEW_LOG, room_bytes=3 * _PAGE_BYTES + 100),
     Point("start", "tables, and nothing in them", _MIGRATE, "after"),
+    Point("start", "in the midst of the schema's checkpoint", _MIGRATE, "after", torn=_NEW, room_bytes=2 * _PAGE_BYTES),
+    Point("start", "whole, without its name", f"{_CREATE}_name"),
+    Point("start", "it has its name", f"{_CREATE}_name", "after"),
     Point("start", "the spool's own row is there", "spoold.spool.rows:load_state"),
     Point("start", "open, without lanes", f"{_STORE}_open", "after"),
     Point("start", "a lane in its commit", _COMMIT, since="spoold.spool.lanes:open_lane"),
@@ -200,6 +205,7 @@ _QUARANTINING = (
     Point("quarantine", "the mark is gone", f"{_MOVE}_sync", nth=8),
     Point("quarantine", "before the new journal", _QUARANTINE, "after"),
     Point("quarantine", "a new journal without tables", _OPEN, "after", since=_QUARANTINE),
+    Point("quarantine", "a new journal without its name", f"{_CREATE}_name", since=_QUARANTINE),
     Point("quarantine", "its beginning is found", f"{_MOVE}find_beginning", "after", within=f"{_STORE}_open"),
     Point("quarantine", "before the salvage is written down", _TAKE_OVER),
     Point("quarantine", "the salvage is written down, before COMMIT", _COMMIT, since=_TAKE_OVER),

@@ -59,6 +59,10 @@ class Explorer:
             self._live(lambda script: script.live(_STEPS, durability=self._durability), self._check_life, _LIFE_SHARE)
         self._recover()
 
+    def begin(self) -> None:
+        """A first start alone, and each state on the way of it."""
+        self._live(lambda script: script.live(0, durability=self._durability), self._check_beginning, 1.0)
+
     def _recover(self) -> None:
         damages: list[Damage] = ["mark", "mid-run"]
         damage = self._rng.choice(damages if covers_header(self._image) else [*damages, "header"])
@@ -115,12 +119,17 @@ class Explorer:
             digest.update(hashlib.blake2b(content, digest_size=16).digest())
         return digest.digest()
 
+    def _check_beginning(self, directory: Path, image: Image, at: int) -> None:
+        self._check_life(directory, image, at)
+        with opened_spool(directory, self._clock, FakeEntropy(at)) as opened:
+            if (last := opened.store.state.spool.last_seq) != 1:
+                raise BrokenPromiseError(f"the first event of all is number {last}")
+
     def _check_life(self, directory: Path, image: Image, at: int) -> None:
+        del image
         check_kept(directory, self._book, at)
-        is_begun = any(owed.at <= at for owed in self._book.owed)
         with opened_spool(directory, self._clock, FakeEntropy(at), durability=self._durability) as opened:
-            # Only a first start that was cut short leaves a database without a byte.
-            if opened.quarantined is not None and (is_begun or image.content("spool.db") != b""):
+            if opened.quarantined is not None:
                 raise BrokenPromiseError(f"a healthy spool was moved aside: {opened.quarantined.reason}")
             check_spool(opened, self._book, at)
 
@@ -139,17 +148,30 @@ class Explorer:
             shutil.rmtree(directory)
 
 
+def run_beginning(seed: int, *, states: int = _STATES) -> dict[str, int]:
+    """Explore about so many states of a first start: whatever a cut leaves of it, the next one begins anew.
+
+    Raises:
+        AssertionError: A promise is broken.
+    """
+    return _run(seed, Explorer.begin, "fsync", states)
+
+
 def run_round(seed: int, *, durability: str = "fsync", states: int = _STATES) -> dict[str, int]:
     """Explore about so many states of one recorded spool.
 
     Raises:
         AssertionError: A promise is broken; the message says where, and how to see it again.
     """
+    return _run(seed, Explorer.explore, durability, states)
+
+
+def _run(seed: int, explore: Callable[[Explorer], None], durability: str, states: int) -> dict[str, int]:
     memory = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="spoold-power-", dir=memory) as home:
         explorer = Explorer(seed, Path(home), durability=durability, states=states)
         try:
-            explorer.explore()
+            explore(explorer)
         except Exception as exc:
             raise AssertionError(f"{exc} (again: python -m tests.power --seed {seed})") from exc
         return dict(explorer.figures)

@@ -11,7 +11,7 @@ import pytest
 
 from spoold.clock import Entropy
 from spoold.spool import appending, directory, group_commit, journal, quarantine, schema, store
-from tests.power.states import run_round
+from tests.power.states import run_beginning, run_round
 
 #: Rounds in which a protection that is missing must be found, and the states of each.
 _ROUNDS, _STATES = 12, 300
@@ -23,6 +23,17 @@ def test_whatever_a_disk_keeps_nothing_acknowledged_is_lost(seed: int) -> None:
 
     assert figures["power_cuts"] > 100
     assert figures["acknowledged"] > 50
+
+
+def test_a_first_start_that_was_cut_begins_anew() -> None:
+    assert run_beginning(0)["power_cuts"] > 300
+
+
+def test_a_database_that_is_made_in_its_place_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "create_database", lambda *_: None)
+
+    with pytest.raises(AssertionError, match="a healthy spool was moved aside"):
+        run_beginning(0)
 
 
 def test_without_a_sync_acknowledged_events_are_lost() -> None:
