@@ -82,6 +82,7 @@ class Book:
         sent: All events by number.
         repeats: How many of them were sent again.
         replays: Numbers of those that an operator was told of, to be carried out.
+        damaged: Events whose stored records are damaged: nobody may get these.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -91,6 +92,7 @@ class Book:
         self._doubts: list[Call] = []
         self.repeats = 0
         self.replays: list[int] = []
+        self.damaged: list[Sent] = []
 
     @property
     def acknowledged(self) -> list[Sent]:
@@ -135,6 +137,11 @@ class Book:
             doubts, self._doubts = self._doubts, []
             self.repeats += sum(len(call.events) for call in doubts)
         return doubts
+
+    def damage(self, sent: Sent) -> None:
+        """Its record is altered on the disk: it is to be set aside, and must not arrive."""
+        sent.is_acknowledged = False
+        self.damaged.append(sent)
 
     def _draw_event(self, ids: Ids, *, is_plain: bool) -> Sent:
         rng = self._rng
@@ -184,6 +191,8 @@ def check_arrived(book: Book, kind: str, server: ProviderServer) -> int:
         sent = book.sent.get(number)
         if sent is None:
             raise BrokenPromiseError(f"{kind} got what nobody sent: {record}")
+        if sent in book.damaged:
+            raise BrokenPromiseError(f"{kind} got a damaged event: {record}")
         if ids.setdefault(number, event_id) != event_id:
             raise BrokenPromiseError(f"{kind} got event {number} as {ids[number]} and as {event_id}")
         known = sent.event_id if sent.is_acknowledged or _is_uuid(sent.event_id) else ""

@@ -28,6 +28,7 @@ from tests.crash.book import Book, BrokenPromiseError, Sent
 from tests.crash.child import MISSED, REACHED
 from tests.crash.desk import DEEDS, LANES, admin, cancel, command, flush, replay_dead, replay_range
 from tests.crash.points import POINTS, Life, Point
+from tests.crash.troubles import break_page, fill, flip, meet_again
 from tests.crash.world import World, open_world
 from tests.support.daemon_process import DaemonError, DaemonProcess
 from tests.support.front_door import Stub, front_door
@@ -57,6 +58,9 @@ class Stage:
         prepare: What is in the spool before.
         retention: How long delivered events stay.
         min_free_bytes: How often a checkpoint is due; see ``open_world``.
+        max_bytes: What the spool may hold.
+        purging: See ``open_world``.
+        linger: What is to be done between the death and the start that is looked at.
         batch_size: From how many events on a lane sends.
         interval_seconds: Or from which age on.
     """
@@ -65,6 +69,9 @@ class Stage:
     prepare: Callable[[World, Book], None] | None = None
     retention: str = "0s"
     min_free_bytes: str = "256KiB"
+    max_bytes: str = "1GiB"
+    purging: str = ""
+    linger: Callable[[World], None] | None = None
     batch_size: int = 10
     interval_seconds: int = 1
 
@@ -78,14 +85,17 @@ def run_point(point: Point, home: Path) -> dict[str, int]:
     """
     stage = _STAGES[point.life]
     book = Book(random.Random(point.name))
-    with open_world(home, retention=stage.retention, min_free_bytes=stage.min_free_bytes) as world:
+    space = {"retention": stage.retention, "min_free_bytes": stage.min_free_bytes, "max_bytes": stage.max_bytes}
+    with open_world(home, **space, purging=stage.purging) as world:
         if stage.prepare is not None:
             stage.prepare(world, book)
         batches = {"batch_size": stage.batch_size, "interval_seconds": stage.interval_seconds}
         _die(point, world.dying(point, **batches), lambda daemon: stage.live(world, book, daemon))
         try:
+            if stage.linger is not None:
+                stage.linger(world)
             delivered = world.recover(book)
-            if point.life != "damaged" and (world.spool_dir / QUARANTINE_NAME).exists():
+            if point.life not in ("damaged", "broken") and (world.spool_dir / QUARANTINE_NAME).exists():
                 raise BrokenPromiseError("a spool that was not damaged was moved aside")
         except AssertionError as exc:
             raise BrokenPromiseError(f"{point.name!r} ({point.place}): {exc}") from exc
@@ -246,4 +256,7 @@ _STAGES: dict[Life, Stage] = {
     "stop": Stage(_stop, batch_size=1000, interval_seconds=300, min_free_bytes="16MiB"),
     "old": Stage(_wait_for_the_end, _age),
     "damaged": Stage(_wait_for_the_end, _damage),
+    "flipped": Stage(_wait_for_the_end, flip),
+    "broken": Stage(_wait_for_the_end, break_page, linger=meet_again),
+    "full": Stage(fill, max_bytes="1MiB", purging="webhook"),
 }

@@ -6,7 +6,7 @@ brings it there and looks at what the next start makes of it.
 
 from typing import Literal, NamedTuple
 
-Life = Literal["start", "load", "replay", "stop", "old", "damaged"]
+Life = Literal["start", "load", "replay", "stop", "old", "damaged", "flipped", "broken", "full"]
 
 
 class Point(NamedTuple):
@@ -66,6 +66,9 @@ _FINISH = f"{_MOVE}finish_quarantine"
 _TAKE_OVER = "spoold.spool.salvage:take_over"
 _RESTORE = "spoold.spool.salvage:restore"
 _SALVAGER = "spoold.spool.salvage:Salvager."
+_MARK = f"{_MOVE}mark_damaged"
+_PURGE = "spoold.delivery.lane:Lane._purge"
+_GIVE_UP = "spoold.delivery.batch:Batch.give_up"
 _FLUSH = "spoold.delivery.fleet:Fleet.request_stop"
 _LOCK = "spoold.spool.lock:DirectoryLock."
 
@@ -239,6 +242,39 @@ _SHUTDOWN = (
     Point("shutdown", "the lock is gone", f"{_LOCK}close", "after"),
 )
 
+_PURGING = (
+    Point("purge", "before it", _PURGE),
+    Point("purge", "given up, not settled", _GIVE_UP, "after"),
+    Point("purge", "in its transaction", _SETTLE, "after", since=_GIVE_UP),
+    Point("purge", "before its COMMIT", _COMMIT, since=_GIVE_UP),
+    Point("purge", "in the midst of it", _COMMIT, since=_GIVE_UP, torn=_LOG, room_bytes=700),
+    Point("purge", "after its COMMIT", _COMMIT, "after", since=_GIVE_UP),
+    Point("purge", "some are settled, others not", f"{_LOCAL}settle", "after", 3, within=_PURGE),
+    Point("purge", "settled, nobody is told", "spoold.delivery.report:LaneReport.purged"),
+    Point("purge", "told, the room is still to come", _PURGE, "after"),
+    Point("purge", "trimmed, before COMMIT", _COMMIT, since=_PURGE),
+)
+
+_DAMAGED = (
+    Point("damaged record", "before it is set aside", _BURY),
+    Point("damaged record", "set aside, before the cursor", _BURY, "after"),
+    Point("damaged record", "before its COMMIT", _COMMIT, since=_BURY),
+    Point("damaged record", "after its COMMIT", _COMMIT, "after", since=_BURY),
+    Point("damaged record", "the lane does not know", f"{_LOCAL}settle", "after", since=_BURY),
+    Point("damaged record", "before it is told", "spoold.delivery.report:LaneReport._died"),
+    Point("damaged record", "counted, the next lane finds it too", _BURY, nth=2),
+    Point("damaged record", "the next lane's COMMIT", _COMMIT, "after", since=_BURY, nth=2),
+)
+
+_MARKING = (
+    Point("mark", "damage is met, nobody is told", _MARK),
+    Point("mark", "before its text", f"{_MOVE}_write", within=_MARK),
+    Point("mark", "written, without its name", f"{_MOVE}_write", "after", within=_MARK),
+    Point("mark", "it has its name, not synced", f"{_MOVE}_sync", within=_MARK),
+    Point("mark", "it is there", _MARK, "after"),
+    Point("mark", "the spool closes as it lies", "spoold.spool.leftover:kept_log", since=_MARK),
+)
+
 _READING = (
     Point("tally", "before a page", "spoold.spool.tallying:tally_page"),
     Point("tally", "after a page", "spoold.spool.tallying:tally_page", "after"),
@@ -247,11 +283,11 @@ _READING = (
 
 _LIVES: dict[str, Life] = {
     "start": "start", "replay": "replay", "migrate": "old", "quarantine": "damaged", "salvage": "damaged",
-    "shutdown": "stop",
+    "shutdown": "stop", "purge": "full", "damaged record": "flipped", "mark": "broken",
 }  # fmt: skip
 _ALL = (
     *_START, *_APPEND, *_COMMITTING, *_CHECKPOINT, *_SETTLING, *_ASIDE, *_TRIMMING, *_REPLAY, *_MIGRATION,
-    *_QUARANTINING, *_SALVAGE, *_SHUTDOWN, *_READING,
+    *_QUARANTINING, *_SALVAGE, *_SHUTDOWN, *_PURGING, *_DAMAGED, *_MARKING, *_READING,
 )  # fmt: skip
 
 #: All of them by name.

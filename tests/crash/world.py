@@ -11,6 +11,7 @@ from spoold.api.spoold.admin.v1 import admin_pb2
 from spoold.record import Event
 from spoold.spool.balance import Audit
 from spoold.spool.offline import OfflineSpool, open_offline
+from spoold.spool.values import DeadEvent
 from tests.crash.book import BAD_NAME, LATE_USER, Book, BrokenPromiseError, check_arrived, check_dead, missing
 from tests.crash.desk import LANES, Admin, admin, command
 from tests.crash.points import Point
@@ -19,7 +20,7 @@ from tests.support.front_door import front_door
 from tests.support.provider_server import Reply, Request
 from tests.support.provider_taken import Refusal
 from tests.support.provider_wire import Json
-from tests.support.services import Services, configured, lanes, services, table
+from tests.support.services import Services, configured, lane, services, table
 
 _ROOT = Path(__file__).parents[2]
 _DRAIN_SECONDS = 60.0
@@ -36,13 +37,15 @@ class DyingDaemon(DaemonProcess):
 class World:
     """Three providers that misbehave in the way of each, and a spool that daemon after daemon opens."""
 
-    def __init__(self, home: Path, servers: Services, *, retention: str, min_free_bytes: str) -> None:
+    def __init__(self, home: Path, servers: Services, spool: str, *, purging: str) -> None:
         self.home = home
         self.servers = servers
+        self.purging = purging
         servers["mixpanel"].refuse = _refuse
         servers["amplitude"].overrule = _put_off
-        spool = table("spool", retention=retention, min_free_bytes=min_free_bytes)
-        self._arguments = configured(home, spool, lanes(servers, start="earliest"))
+        keys: dict[str, dict[str, str]] = {purging: {"when_full": "purge"}}
+        tables = [lane(kind, server, start="earliest", **keys.get(kind, {})) for kind, server in servers.items()]
+        self._arguments = configured(home, spool, *tables)
         self._environment = {"TEST_MODE": "", "PYTHONPATH": str(_ROOT)}
 
     @property
@@ -70,6 +73,9 @@ class World:
             server.recover()
         self.servers["amplitude"].overrule = None
         with self.daemon() as daemon, front_door(daemon.address) as stub:
+            if self.purging:
+                # Full as it is, it has to shrink before it takes anything.
+                self._drain(daemon)
             fresh = book.draw(ids="uuid", is_plain=True)
             for call in [*book.take_doubts(), fresh]:
                 if not book.carry(call, stub):
@@ -79,8 +85,11 @@ class World:
                 # Whoever paused a lane may have died before the word to go on; what was put off is due at once.
                 command(operator, "resume")
                 for kind in LANES:
-                    self._wait_for_all(kind, book)
+                    if kind != self.purging:
+                        self._wait_for_all(kind, book)
                 _wait_for_replays(daemon, operator, book.replays)
+            if self.purging:
+                self._drain(daemon)
             if (code := daemon.stop()) != 0:
                 raise BrokenPromiseError(f"a stop in order ended with {code}: {daemon.logs[-10:]}")
         self._check_spool(book)
@@ -103,22 +112,48 @@ class World:
                 raise BrokenPromiseError(f"still pending after everything had arrived: {pending}")
             if (accepted := offline.state.spool.accepted) > len(book.sent):
                 raise BrokenPromiseError(f"{accepted} events are in the spool, and {len(book.sent)} were sent")
+            if (damaged := offline.state.spool.damaged) != len(book.damaged):
+                raise BrokenPromiseError(f"{damaged} records are counted as damaged, not {len(book.damaged)}")
             for kind in LANES:
-                check_dead(book, kind, _dead(offline, kind), self.servers[kind])
+                letters = list(_dead(offline, kind))
+                dead = [letter.event for letter in letters if isinstance(letter.event, Event)]
+                check_dead(book, kind, dead, self.servers[kind])
+                if len(letters) - len(dead) != len(book.damaged):
+                    raise BrokenPromiseError(f"{kind} has set aside {letters}, and damaged were {book.damaged}")
+            purged = {lane.name: lane.purged for lane in offline.lanes() if lane.purged}
+            lost = len(missing(book, self.purging, self.servers[self.purging])) if self.purging else 0
+            if purged.keys() > {self.purging} or lost > purged.get(self.purging, 0):
+                raise BrokenPromiseError(f"{self.purging} never got {lost} events, and purged were {purged}")
+
+    def _drain(self, daemon: DaemonProcess) -> None:
+        """Until nothing is pending, and events are taken."""
+        until = time.monotonic() + _DRAIN_SECONDS
+        with admin(daemon) as operator:
+            while time.monotonic() < until and daemon.process.poll() is None:
+                status = operator.GetStatus(admin_pb2.GetStatusRequest(), timeout=_DRAIN_SECONDS)
+                if not status.spool.refusing and not any(lane.pending for lane in status.lanes):
+                    return
+                with suppress(subprocess.TimeoutExpired):
+                    daemon.process.wait(_LOOK_SECONDS)
+        raise BrokenPromiseError(f"it does not empty itself: {daemon.logs[-10:]}")
 
     def _batches(self, size: int, interval_seconds: int) -> dict[str, str]:
         return {**self._environment, "BATCH_SIZE": str(size), "FLUSH_INTERVAL_SECONDS": str(interval_seconds)}
 
 
 @contextmanager
-def open_world(home: Path, *, retention: str = "0s", min_free_bytes: str = "256KiB") -> Iterator[World]:
+def open_world(
+    home: Path, *, retention: str = "0s", min_free_bytes: str = "256KiB", max_bytes: str = "1GiB", purging: str = ""
+) -> Iterator[World]:
     """Three providers that answer, and nothing in the spool yet.
 
     Args:
         min_free_bytes: A checkpoint is due with every quarter of it: every 64 KiB.
+        purging: The lane that gives up its oldest events when the spool is full.
     """
+    spool = table("spool", retention=retention, min_free_bytes=min_free_bytes, max_bytes=max_bytes)
     with services(LANES) as servers:
-        yield World(home, servers, retention=retention, min_free_bytes=min_free_bytes)
+        yield World(home, servers, spool, purging=purging)
 
 
 def _wait_for_replays(daemon: DaemonProcess, operator: Admin, wanted: Collection[int]) -> None:
@@ -155,11 +190,8 @@ def _audit(offline: OfflineSpool) -> Audit:
     return audit
 
 
-def _dead(offline: OfflineSpool, lane: str) -> Iterator[Event]:
+def _dead(offline: OfflineSpool, lane: str) -> Iterator[DeadEvent]:
     after = 0
     while page := offline.dead(lane, after=after, max_events=_DEAD_PAGE):
-        for letter in page:
-            if not isinstance(letter.event, Event):
-                raise BrokenPromiseError(f"{lane} has a damaged dead letter: {letter}")
-            yield letter.event
+        yield from page
         after = page[-1].event.seq
