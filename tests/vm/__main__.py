@@ -25,7 +25,7 @@ from tests.vm import (
     check_upgrade,
 )
 from tests.vm.machine import Machine, MachineError
-from tests.vm.needs import HOME, build, check_host, debian
+from tests.vm.needs import HOME, build, check_host, debian, restamp
 from tests.vm.site import Site
 
 Check = Callable[[Site], None]
@@ -51,8 +51,9 @@ def main() -> int:
         check_host()
         with console.status("a bare Debian"):
             base = debian()
-        older = options.deb or _build(console, 1)
-        newer = options.newer_deb or _build(console, 2)
+        with console.status("building the package"):
+            older = options.deb or build()
+            newer = options.newer_deb or restamp(older)
     except MachineError as exc:
         console.print(f"[bold red]can't be tried here:[/] {escape(str(exc))}")
         return 1
@@ -102,15 +103,10 @@ def _run(check: Check, site: Site) -> str:
     return ""
 
 
-def _build(console: Console, revision: int) -> Path:
-    with console.status(f"building the package, revision {revision}"):
-        return build(revision)
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.vm", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--deb", type=Path, help="this package (default: build it)")
-    parser.add_argument("--newer-deb", type=Path, help="the one to upgrade to (default: build it)")
+    parser.add_argument("--newer-deb", type=Path, help="the one to upgrade to (default: the same with another version)")
     return parser.parse_args()
 
 

@@ -1,14 +1,28 @@
 """The service in its daily life: killed, hung, reloaded, rebooted, cut off."""
 
-import time
+import shutil
 
+from tests.upgrade.fixtures import Fixture
+from tests.vm.check_instances import options
 from tests.vm.machine import wait_until
 from tests.vm.site import Site, claim
+from tests.vm.slow_disk import slow_syncs
 
-_IMPATIENT = """
+_WATCHDOG_SECONDS = 3.0
+_IMPATIENT = f"""
 [Service]
-WatchdogSec=3s
-TimeoutAbortSec=2s
+WatchdogSec={_WATCHDOG_SECONDS}s
+TimeoutAbortSec=1s
+RestartSec=100ms
+"""
+_START_SECONDS = 4.0
+#: It stops itself until its disk is made slow.
+_SLOW_START = f"""
+[Service]
+TimeoutStartSec={_START_SECONDS}s
+Restart=no
+ExecStart=
+ExecStart=/bin/sh -c 'kill -STOP $$$$; exec /usr/bin/spoold --config /etc/spoold/old.toml'
 """
 
 
@@ -34,19 +48,43 @@ def what_keeps_it_from_starting_is_waited_out(site: Site) -> None:
     site.await_active()
 
 
-def hung_it_is_ended_by_the_watchdog(site: Site) -> None:
-    site.machine.write("/etc/systemd/system/spoold.service.d/impatient.conf", _IMPATIENT)
-    site.machine.run("systemctl", "daemon-reload")
+def hung_it_is_ended_by_the_watchdog_and_slow_it_is_not(site: Site) -> None:
+    site.drop_in("impatient", _IMPATIENT)
     site.machine.run("systemctl", "restart", "spoold")
     pid = site.await_active()
-    # Twice as long as the watchdog waits: it pings.
-    time.sleep(6)
-    claim(site.await_active() == pid, "the watchdog ends a daemon that is well")
+    with slow_syncs(site.machine, pid, 1.5 * _WATCHDOG_SECONDS):
+        # Answered behind a sync that took longer than the watchdog waits.
+        ids = site.send(1)
+    claim(site.show("MainPID") == pid, "the watchdog ends a daemon whose disk is slow")
     site.machine.run("kill", "-STOP", pid)
     site.await_active(not_pid=pid)
-    site.machine.run("rm", "/etc/systemd/system/spoold.service.d/impatient.conf")
-    site.machine.run("systemctl", "daemon-reload")
+    claim(site.show("NRestarts") == "1", f"restarts: {site.show('NRestarts')}")
+    said = site.machine.run("journalctl", "--no-pager", "--unit=spoold", "--lines=50", "-o", "cat")
+    claim("Watchdog timeout" in said, f"it was not the watchdog: {said}")
+    site.await_delivery(ids)
+    site.drop_in("impatient", "")
     site.machine.run("systemctl", "restart", "spoold")
+
+
+def a_long_opening_is_waited_for(site: Site) -> None:
+    machine = site.machine
+    shutil.move(Fixture(1, "killed").unpack(site.home), machine.root / "var/lib/spoold-old")
+    site.configure(name="old", more='port = 50069\n[metrics]\naddress = ""\n')
+    site.drop_in("slow", _SLOW_START, "spoold@old")
+    machine.run("systemctl", "start", "--no-block", "spoold@old")
+    wait_until(lambda: site.show("MainPID", "spoold@old") != "0", "its process is there")
+    pid = site.show("MainPID", "spoold@old")
+    wait_until(lambda: "T" in machine.try_run("ps", "-o", "stat=", "-p", pid)[1], "it waits for its slow disk")
+    with slow_syncs(machine, pid, _START_SECONDS / 4):
+        claim(site.await_active("spoold@old") == pid, "systemd has ended it while it opened its spool")
+    began, ended = (
+        int(site.show(f"{name}TimestampMonotonic", "spoold@old")) for name in ("ExecMainStart", "ActiveEnter")
+    )
+    claim(ended - began > _START_SECONDS * 1e6, f"it has opened its spool in {(ended - began) / 1e6:.1f} s")
+    machine.run("spoolctl", *options("old"), "audit")
+    machine.run("systemctl", "stop", "spoold@old")
+    site.drop_in("slow", "", "spoold@old")
+    machine.run("rm", "-r", "/etc/spoold/old.toml", "/var/lib/spoold-old")
 
 
 def a_reload_keeps_connections(site: Site) -> None:
@@ -70,6 +108,9 @@ def a_reload_with_a_bad_file_changes_nothing(site: Site) -> None:
     site.machine.try_run("systemctl", "reload", "spoold")
     wait_until(lambda: any("configuration kept" in line for line in site.journal(since=end)), "it refuses the file")
     claim(site.await_active() == pid, "it is another process")
+    for command in (("systemctl", "status"), ("journalctl", "--unit")):
+        _, said = site.machine.try_run(*command, "spoold", "--no-pager", "--full")
+        claim("configuration kept" in said and "log.level" in said, f"{command[0]} does not say so: {said}")
     site.await_delivery(site.send(1))
     site.configure()
     site.machine.run("systemctl", "reload", "spoold")
@@ -117,7 +158,8 @@ def _connections(site: Site) -> set[str]:
 CHECKS = (
     killed_it_is_started_again_and_loses_nothing,
     what_keeps_it_from_starting_is_waited_out,
-    hung_it_is_ended_by_the_watchdog,
+    hung_it_is_ended_by_the_watchdog_and_slow_it_is_not,
+    a_long_opening_is_waited_for,
     a_reload_keeps_connections,
     a_reload_with_a_bad_file_changes_nothing,
     stopped_it_ends_in_order,

@@ -93,6 +93,16 @@ class Machine:
                     return int(pid)
         return 0
 
+    def host_pid(self, pid: str) -> int:
+        """The number that the host has for a process of the machine's."""
+        namespace = Path(f"/proc/{self.leader}/ns/pid").readlink()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                numbers = next(line for line in (process / "status").read_text().splitlines() if "NSpid:" in line)
+                if numbers.split()[-1] == pid and (process / "ns/pid").readlink() == namespace:
+                    return int(process.name)
+        raise MachineError(f"no process {pid} on the machine")
+
     def command(self, *words: str) -> list[str]:
         """The command that runs ``words`` inside."""
         inside = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--"]

@@ -1,6 +1,7 @@
 """What a machine is made of: the host's tools, the Debian that it starts from, and the packages that go into it."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,15 @@ from tests.vm.machine import MachineError
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "build" / "vm"
-_TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
+_TOOLS = {
+    "mmdebstrap": "mmdebstrap",
+    "systemd-nspawn": "systemd-container",
+    "nsenter": "util-linux",
+    "strace": "strace",
+}
+#: The configuration in the package, and what its newer version has more of.
+CONFFILE = "etc/spoold/spoold.toml"
+NEWER_LINE = "# A newer version says this."
 #: A bare machine, and python3 for the provider that runs on it. What else the package needs it has to bring along.
 _BARE = "systemd,systemd-sysv,dbus,procps,python3,iproute2,ca-certificates,libstdc++6"
 
@@ -43,11 +52,25 @@ def debian() -> Path:
     return base
 
 
-def build(revision: int) -> Path:
+def build() -> Path:
     """Build the package; returns its path."""
-    environment = {**os.environ, "REVISION": str(revision), "CHECK": "no"}
-    said = _run("packaging/build-deb.sh", environment=environment)
+    said = _run("packaging/build-deb.sh", environment={"CHECK": "no"})
     return ROOT / said.splitlines()[-1]
+
+
+def restamp(package: Path) -> Path:
+    """The same package as a later version, with another line in its configuration; returns its path."""
+    tree = HOME / "newer"
+    shutil.rmtree(tree, ignore_errors=True)
+    HOME.mkdir(parents=True, exist_ok=True)
+    _run("dpkg-deb", "--raw-extract", str(package), str(tree))
+    control = tree / "DEBIAN" / "control"
+    control.write_text(re.sub(r"^(Version: .*)$", r"\1+newer", control.read_text(), flags=re.MULTILINE))
+    with (tree / CONFFILE).open("a") as conffile:
+        conffile.write(f"{NEWER_LINE}\n")
+    # Not compressed: that would take longer than everything else here.
+    said = _run("dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(HOME))
+    return Path(said.rpartition(" in '")[2].removesuffix("'."))
 
 
 def _release(key: str) -> str:

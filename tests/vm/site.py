@@ -91,7 +91,14 @@ class Site:
         """The webhook's secret, as root's alone."""
         self.machine.write("/etc/spoold/credentials/crm", _SECRET)
         self.machine.run("chmod", "0600", "/etc/spoold/credentials/crm")
-        self.machine.write("/etc/systemd/system/spoold.service.d/credentials.conf", _CREDENTIAL)
+        self.drop_in("credentials", _CREDENTIAL)
+
+    def drop_in(self, name: str, text: str, unit: str = "spoold") -> None:
+        """What an operator adds to the unit; nothing takes it away again. It counts from the next start on."""
+        path = f"/etc/systemd/system/{unit}.service.d/{name}.conf"
+        self.machine.write(path, text)
+        if not text:
+            self.machine.run("rm", path)
         self.machine.run("systemctl", "daemon-reload")
 
     def start_provider(self) -> None:
