@@ -19,6 +19,7 @@ from tests.vm import (
     check_disk,
     check_install,
     check_instances,
+    check_keys,
     check_removal,
     check_sandbox,
     check_service,
@@ -31,6 +32,7 @@ from tests.vm.site import Site
 Check = Callable[[Site], None]
 _STORY: Sequence[Check] = (
     *check_install.CHECKS,
+    *check_keys.CHECKS,
     *check_sandbox.CHECKS,
     *check_service.CHECKS,
     *check_disk.CHECKS,

@@ -13,6 +13,9 @@ _DONE = {
 }
 #: Ten times what systemd-analyze shows: 1.2.
 _EXPOSURE = 12
+_LIMITS = {"MemoryHigh": str(768 << 20), "MemoryMax": str(1 << 30), "TasksMax": "512", "LimitNOFILE": "16384"}
+#: As many as a call may carry, twenty times.
+_BURST = 20_000
 _PROBE = """
 [Service]
 Type=oneshot
@@ -45,12 +48,21 @@ def it_has_no_capability_and_a_filter(site: Site) -> None:
     claim(status["NoNewPrivs"] == "1" and status["Seccomp"] == "2", f"{status['NoNewPrivs']}, {status['Seccomp']}")
 
 
-def it_has_limits(site: Site) -> None:
+def a_burst_stays_below_its_limits(site: Site) -> None:
     pid = site.await_active()
     limits = site.machine.run("cat", f"/proc/{pid}/limits")
     files = next(line.split()[3] for line in limits.splitlines() if line.startswith("Max open files"))
     claim(files == "16384", f"open files: {files}")
-    claim(site.show("MemoryMax") == str(1 << 30), f"MemoryMax: {site.show('MemoryMax')}")
+    found = {name: site.show(name) for name in _LIMITS}
+    claim(found == _LIMITS, f"the unit's limits are {found}")
+    with site.provider_out():
+        ids = site.send(_BURST)
+    site.await_delivery(ids)
+    status = dict(line.split(":\t", 1) for line in site.machine.run("cat", f"/proc/{pid}/status").splitlines())
+    peak = int(status["VmHWM"].split()[0]) * 1024
+    claim(peak < int(_LIMITS["MemoryHigh"]), f"it has held {peak} bytes")
+    claim(int(status["Threads"]) < int(_LIMITS["TasksMax"]), f"it has {status['Threads']} threads")
+    claim(site.show("MainPID") == pid, "it was ended meanwhile")
 
 
 def systemd_analyze_is_content(site: Site) -> None:
@@ -72,6 +84,6 @@ def systemd_analyze_is_content(site: Site) -> None:
 CHECKS = (
     it_can_do_what_it_needs_and_nothing_else,
     it_has_no_capability_and_a_filter,
-    it_has_limits,
+    a_burst_stays_below_its_limits,
     systemd_analyze_is_content,
 )

@@ -1,6 +1,7 @@
 """A machine as its operator has it: the service, a provider that it delivers to, and services that send."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ _CREDENTIAL = """
 [Service]
 LoadCredential=crm_secret:/etc/spoold/credentials/crm
 """
-_SECRET = "whsec_c3Bvb2xkIGlzIHRyaWVkIG9uIGEgcmVhbCBtYWNoaW5l\n"
+SECRET = "whsec_c3Bvb2xkIGlzIHRyaWVkIG9uIGEgcmVhbCBtYWNoaW5l"
 
 
 def claim(is_so: object, what: str) -> None:
@@ -74,12 +75,20 @@ class Site:
     home: Path
 
     def install(self, package: Path, *options: str) -> str:
-        """Have apt install a package, without a network."""
+        """Have apt install a package, without a network; an edited configuration is kept, and nobody is asked."""
         target = self.machine.root / "root" / package.name
         target.write_bytes(package.read_bytes())
         target.chmod(0o644)
-        command = ("apt-get", "install", "--yes", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", *options)
-        return self.machine.run(*command, f"/root/{package.name}")
+        command = ("apt-get", "install", "--yes", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0")
+        return self.machine.run(*command, "-o", "Dpkg::Options::=--force-confold", *options, f"/root/{package.name}")
+
+    @contextmanager
+    def older_file(self, path: str) -> Iterator[Path]:
+        """A file as the older package brings it."""
+        folder = self.home / "older"
+        subprocess.run(["dpkg-deb", "--extract", str(self.older), str(folder)], check=True)
+        yield folder / path
+        shutil.rmtree(folder)
 
     def configure(self, *, name: str = "spoold", more: str = "") -> None:
         """Write the configuration: everything goes to the provider on the machine."""
@@ -89,7 +98,7 @@ class Site:
 
     def give_credential(self) -> None:
         """The webhook's secret, as root's alone."""
-        self.machine.write("/etc/spoold/credentials/crm", _SECRET)
+        self.machine.write("/etc/spoold/credentials/crm", f"{SECRET}\n")
         self.machine.run("chmod", "0600", "/etc/spoold/credentials/crm")
         self.drop_in("credentials", _CREDENTIAL)
 
@@ -135,6 +144,10 @@ class Site:
         """``spoolctl status``."""
         found: dict[str, Any] = json.loads(self.machine.run("spoolctl", *options, "status", "--json").splitlines()[-1])
         return found
+
+    def as_user(self, user: str, *words: str) -> tuple[int, str]:
+        """Run a command as a user, with the groups that it is in; returns its exit code and what it said."""
+        return self.machine.try_run("setpriv", "--reuid", user, "--regid", "nogroup", "--init-groups", *words)
 
     def pending(self) -> int:
         """How many events wait."""
