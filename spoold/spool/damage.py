@@ -46,7 +46,7 @@ def open_store(
         SpoolFailedError: The disk failed, has no room, or a damaged spool can't be moved.
     """
     with _moving():
-        finish_quarantine(directory)
+        finish_quarantine(directory, clock.wall_ms())
     moved: Quarantine | None = None
     store: Store | None = None
     reason = _find_damage(directory)

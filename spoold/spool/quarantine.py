@@ -5,7 +5,6 @@ them, and the folder takes its final name: from then on the quarantine is comple
 that finds an old name which is the same file as a quarantined one finishes what was begun, before it looks at anything.
 """
 
-import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,8 @@ _PART_NAME = "part"
 _NOTE_NAME = "quarantine.json"
 _LOG_NAME = f"{DATABASE_NAME}-wal"
 _NAMES = (DATABASE_NAME, _LOG_NAME, f"{DATABASE_NAME}-journal")
+#: Why what an unfinished quarantine had linked is one of its own.
+_ORPHANED = "its name was taken away while it was moved aside"
 _INDEX_NAME = f"{DATABASE_NAME}-shm"
 #: The next journal begins so far behind the last one (design: damage).
 SEQ_STEP = 1_000_000
@@ -88,30 +89,28 @@ def quarantine(directory: Path, reason: str, now_ms: int) -> Quarantine | None:
     files = [file for name in _NAMES if (file := directory / name).exists()]
     moved: Quarantine | None = None
     if files:
-        folder = directory / QUARANTINE_NAME
-        folder.mkdir(mode=0o750, exist_ok=True)
-        part = _empty_part(folder)
+        _keep_orphans(directory, now_ms)
+        part = _empty_part(directory)
         for file in files:
             os.link(file, part / file.name)
             _sync(file)
-        note = _note(directory, reason, now_ms, sum(file.stat().st_size for file in files))
-        _write(part / _NOTE_NAME, orjson.dumps(note))
-        _sync(part)
-        target = part.rename(_free_name(folder, now_ms))
-        moved = _read_note(target / _NOTE_NAME)
-    finish_quarantine(directory)
+        _write_note(directory, directory, reason, now_ms)
+        moved = _complete(part, now_ms)
+    finish_quarantine(directory, now_ms)
     (directory / MARK_NAME).unlink(missing_ok=True)
     # Synced before a new database is made: a mark that came back would condemn that one.
     _sync(directory)
     return moved
 
 
-def finish_quarantine(directory: Path) -> None:
-    """Drop the old names of what is in quarantine, where a crash has left them. Costs one look where nothing is.
+def finish_quarantine(directory: Path, now_ms: int) -> None:
+    """Drop the old names of what is in quarantine, where a crash has left them. Costs a look or two where nothing is.
 
     Raises:
         OSError: They can't be dropped.
     """
+    if not (directory / DATABASE_NAME).exists():
+        _keep_orphans(directory, now_ms)
     files = [file for name in _NAMES if (file := directory / name).exists() and file.stat().st_nlink > 1]
     twins = [file for file in files if any(_is_same(file, one.folder / file.name) for one in quarantines(directory))]
     if twins:
@@ -141,21 +140,23 @@ def find_beginning(directory: Path) -> Beginning:
     )
 
 
-def _note(directory: Path, reason: str, now_ms: int, size: int) -> dict[str, object]:
-    with Pages(directory) as pages:
+def _write_note(directory: Path, source: Path, reason: str, now_ms: int) -> None:
+    """Write into ``part`` what the spool after the one whose files are in ``source`` must know."""
+    with Pages(source) as pages:
         facts = read_facts(pages)
     # A seq that is damaged upwards does no harm; one that is damaged downwards is held by the others.
     known = facts.last_seq
     before = find_beginning(directory).last_seq
     last_seq = before + UNKNOWN_SEQ if known is None else max(known, before) + SEQ_STEP
     last_id_ms = facts.spool.last_id_ms if facts.spool is not None else 0
-    return {
+    note = {
         "reason": reason,
         "found_at_ms": now_ms,
-        "bytes": size,
+        "bytes": sum(file.stat().st_size for name in _NAMES if (file := source / name).exists()),
         "last_seq": last_seq - 1,
         "last_id_ms": max(now_ms, last_id_ms if last_id_ms < now_ms + _MAX_AHEAD_MS else 0),
     }
+    _write(directory / QUARANTINE_NAME / _PART_NAME / _NOTE_NAME, orjson.dumps(note))
 
 
 def _read_note(file: Path) -> Quarantine | None:
@@ -168,15 +169,35 @@ def _read_note(file: Path) -> Quarantine | None:
         return None
 
 
-def _empty_part(folder: Path) -> Path:
+def _empty_part(directory: Path) -> Path:
     """The folder in which a quarantine is put together; what a crash has left in it are second names."""
-    part = folder / _PART_NAME
-    part.mkdir(mode=0o750, exist_ok=True)
+    part = directory / QUARANTINE_NAME / _PART_NAME
+    part.mkdir(mode=0o750, parents=True, exist_ok=True)
     for file in part.iterdir():
-        if file.name != _NOTE_NAME and file.stat().st_nlink == 1:
-            raise FileExistsError(errno.EEXIST, "it would be the last name of a file that was being moved", str(file))
         file.unlink()
     return part
+
+
+def _keep_orphans(directory: Path, now_ms: int) -> None:
+    """Make what an unfinished quarantine holds one of its own where it is the last of a file.
+
+    Another hand has taken the first name away since. Not to be asked of a spool that has been in use again: SQLite
+    itself deletes a log.
+    """
+    part = directory / QUARANTINE_NAME / _PART_NAME
+    files = list(part.iterdir()) if part.is_dir() else []
+    if any(file.name != _NOTE_NAME and file.stat().st_nlink == 1 for file in files):
+        note = part / _NOTE_NAME
+        if note not in files or _read_note(note) is None:
+            _write_note(directory, part, _ORPHANED, now_ms)
+        _complete(part, now_ms)
+
+
+def _complete(part: Path, now_ms: int) -> Quarantine | None:
+    """Give ``part`` its final name; all that is in it is synced but its own names."""
+    _sync(part)
+    target = part.rename(_free_name(part.parent, now_ms))
+    return _read_note(target / _NOTE_NAME)
 
 
 def _free_name(folder: Path, now_ms: int) -> Path:

@@ -201,9 +201,8 @@ def _cut_database(directory: Path, rng: random.Random) -> None:
 
 def _lose_database(directory: Path, rng: random.Random) -> None:
     del rng
-    # Alone, without a log, it would be a spool that never was. And in the midst of a quarantine it would be the last
-    # name but one, which the program refuses to go on from.
-    if (log := directory / _LOG).exists() and log.stat().st_size and (directory / _DATABASE).stat().st_nlink == 1:
+    # Alone, without a log, it would be a spool that never was.
+    if (log := directory / _LOG).exists() and log.stat().st_size:
         (directory / _DATABASE).unlink()
 
 

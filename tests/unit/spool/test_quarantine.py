@@ -294,6 +294,29 @@ def test_after_a_crash_anywhere_the_old_spool_or_a_whole_quarantine_is_there(
     raise AssertionError("it never came to the end")
 
 
+@pytest.mark.parametrize("gone", [("spool.db",), ("spool.db-wal",), ("spool.db", "spool.db-wal")])
+def test_what_loses_its_name_in_the_midst_of_being_moved_is_kept_and_salvaged(
+    killed: Path, crash_at: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch, gone: tuple[str, ...]
+) -> None:
+    mark(killed)
+    before = {name: data for name, data in contents(killed).items() if name.startswith("spool.db")}
+    calls = iter(range(100))
+    while not (killed / "quarantine/part/spool.db-wal").exists():
+        crash_at(next(calls))
+        with pytest.raises(CrashError):
+            recover(killed)
+        monkeypatch.undo()
+    for name in gone:
+        (killed / name).unlink()
+
+    opened = recover(killed)
+    kept = quarantines(killed)[0].folder
+    assert {name: data for name, data in contents(kept).items() if name.startswith("spool.db")} == before
+    opened.salvage()
+    assert len(opened.pending("a")) == EVENTS
+    opened.spool.close()
+
+
 def test_a_disk_that_refuses_leaves_the_old_spool(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mark(killed)
 
