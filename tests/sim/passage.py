@@ -70,6 +70,7 @@ class Passage:
             (_HEAD_BYTES, max(row.cursor, row.opened_seq), max(sent), self.name),
         )
         are_profiles = {seq: _is_profile(head) for seq, head in rows}
+        hold("I2: what is sent is still in the journal", sent <= are_profiles.keys(), self.name, sorted(sent)[:9])
         waiting = are_profiles.keys() - sent - told - self.strayed
         waiting = {seq for seq in waiting if not any(after < seq <= upto for after, upto in gaps)}
         profiles = {seq for seq in sent if are_profiles[seq]}

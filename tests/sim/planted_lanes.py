@@ -95,6 +95,7 @@ LANES = (
             "I4: nothing that a service would take is set aside",
             "a replay sends what the journal holds",
             "a wait is kept",
+            "an outage is never blamed on an event",
         ),
     ),
     Bug(
