@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from spoolctl.client import DEFAULT_TARGET
 from spoolctl.doctor.findings import Finding, Level
 from spoolctl.doctor.mounts import Mount, existing, read_mount
 from spoolctl.doctor.service import describe_owner
@@ -24,8 +25,9 @@ def check_directory(subject: Subject) -> Iterator[Finding]:
     name = shlex.quote(str(directory))
     if not directory.exists():
         above = existing(directory)
-        if user.may_write(above):
-            yield Finding("directory", Level.NOTE, f"there is no {directory} yet: spoold makes it at its first start")
+        is_made_by_unit = subject.words.is_unit and directory == DEFAULT_TARGET.spool
+        if is_made_by_unit or user.may_write(above):
+            yield Finding("directory", Level.NOTE, f"there is no {directory} yet: it is made at the first start")
         else:
             fix = f"install -d -o {user.name} -m 0750 {name}"
             text = f"there is no {directory}, and {user.name}, who runs spoold, can't make it in {above}"

@@ -18,6 +18,7 @@ from spoolctl.doctor.lanes import check_lanes
 from spoolctl.doctor.service import Words, find_spoold, is_unit_there, service_user
 from spoolctl.doctor.space import check_space
 from spoolctl.doctor.subject import Settings, Subject
+from spoolctl.doctor.unit import check_unit
 from spoolctl.doctor.versions import check_versions
 from spoolctl.failure import Exit, Failure
 from spoold.api.spoold.admin.v1 import admin_pb2
@@ -35,6 +36,7 @@ _CHECKS: dict[str, Check] = {
     "clock": check_clock,
     "lock": check_lock,
     "daemon": check_daemon,
+    "service": check_unit,
     "open files": check_open_files,
     "lanes": check_lanes,
     "damage": check_damage,
