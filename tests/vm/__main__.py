@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from tests.vm import (
     check_disk,
+    check_doctor,
     check_install,
     check_instances,
     check_keys,
@@ -32,6 +33,7 @@ from tests.vm.site import Site
 Check = Callable[[Site], None]
 _STORY: Sequence[Check] = (
     *check_install.CHECKS,
+    *check_doctor.CHECKS,
     *check_keys.CHECKS,
     *check_sandbox.CHECKS,
     *check_service.CHECKS,

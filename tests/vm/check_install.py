@@ -2,6 +2,7 @@
 
 import json
 
+from tests.vm import check_doctor
 from tests.vm.machine import wait_until
 from tests.vm.site import Site, claim
 
@@ -109,6 +110,7 @@ CHECKS = (
     it_is_neither_enabled_nor_started,
     it_brings_what_a_package_brings,
     only_root_and_its_group_read_the_configuration,
+    *check_doctor.FRESH,
     without_a_provider_it_says_what_to_do,
     test_mode_needs_no_provider,
     it_is_active_only_when_it_listens,
