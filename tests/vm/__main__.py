@@ -20,6 +20,7 @@ from tests.vm import (
     check_doctor,
     check_install,
     check_instances,
+    check_itself,
     check_keys,
     check_removal,
     check_sandbox,
@@ -41,13 +42,15 @@ _STORY: Sequence[Check] = (
     *check_instances.CHECKS,
     *check_upgrade.CHECKS,
     *check_removal.CHECKS,
+    *check_itself.CHECKS,
 )
 
 
 def main() -> int:
     """Run the story from the first to the last check; each stands on those before it."""
     options = _options()
-    # Everything is undone on the way out of the exception.
+    # Everything is undone on the way out of the exception. A script's background job would not heed the first.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(highlight=False)
     start = time.monotonic()
