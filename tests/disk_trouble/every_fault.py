@@ -46,7 +46,6 @@ _SIZES = (300, 3_000, 20_000)
 _ROOM_BYTES = 1 << 30
 #: Room that the reserve leaves, in writes: as much as the default one of 16 MiB would.
 _RESERVE_WRITES = 4_000
-_SECTOR_BYTES = 512
 _TMPFS = Path("/dev/shm")
 #: All that no fault may change; without times, epochs and duplicates, and lane c, which goes on while callers wait.
 _STATE = {
@@ -102,14 +101,6 @@ class Course:
     ends: list[State] = field(default_factory=list)
 
 
-class Sectors(random.Random):
-    """Draws how much of a write a full disk still takes: whole sectors. No file system ends in the midst of one."""
-
-    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
-        drawn = super().randrange(start, stop, step)
-        return drawn if stop is not None else drawn // _SECTOR_BYTES * _SECTOR_BYTES
-
-
 class CountingDisk(SimDisk):
     """Counts what a fault can strike."""
 
@@ -128,9 +119,9 @@ class Run:
     def __init__(self, home: Path, size: int, seed: int) -> None:
         self.script = Script(size)
         self.course = Course()
-        self.deaths: list[SpoolError] = []
+        self.deaths: list[SpoolError | TimeoutError] = []
         self._home = home
-        self._rng = Sectors(seed)
+        self._rng = random.Random(seed)
         self._free_bytes = _ROOM_BYTES
         self._must_look = False
         self._directories = 0
@@ -174,7 +165,8 @@ class Run:
                     if self._must_look:
                         self._look_at_what_an_end_leaves()
                 state = {name: opened.rows(sql) for name, sql in _STATE.items()}
-            except (SpoolFailedError, SpoolFullError) as exc:
+            except (SpoolFailedError, SpoolFullError, TimeoutError) as exc:
+                # The last: it waits for room, and somebody ends it.
                 self._end(exc, stack)
                 return False
             with self._excused("write", "sync"):
@@ -201,7 +193,7 @@ class Run:
             numbers = range(before[operation], self._first.counts[operation])
             self.course.excused |= {(operation, number) for number in numbers}
 
-    def _end(self, error: SpoolError, stack: ExitStack) -> None:
+    def _end(self, error: SpoolError | TimeoutError, stack: ExitStack) -> None:
         """The daemon ends in order on a disk that failed, or is killed; then the machine may lose its power."""
         self.deaths.append(error)
         # What comes behind a sync that failed must be as safe as what was before it.

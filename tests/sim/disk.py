@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from tests.sim.inode import Inode, survivors
+from tests.sim.inode import SECTOR_BYTES, Inode, survivors
 from tests.sim.names import Names, parent_of
 from tests.sim.vfs import OK, shim
 
@@ -69,6 +69,7 @@ class SimDisk:
         writes: Writes and truncations that succeeded.
         syncs: Syncs that succeeded.
         room: Bytes by which files may still grow, None: any number. What is beyond meets a full disk.
+        is_contested: What is given back is another program's at once.
         successor: The disk left by `stop_after` once it has struck, else None.
     """
 
@@ -78,6 +79,7 @@ class SimDisk:
         self.writes = 0
         self.syncs = 0
         self.room: int | None = None
+        self.is_contested = False
         self.successor: SimDisk | None = None
         self._rng = rng
         self._inodes: dict[int, Inode] = {}
@@ -258,7 +260,7 @@ class SimDisk:
 
     def give_back(self, size: int) -> None:
         """A file is gone, or shorter than it was."""
-        if self.room is not None:
+        if self.room is not None and not self.is_contested:
             self.room += size
 
     def record(self, error: BaseException) -> None:
@@ -289,6 +291,14 @@ class SimDisk:
         fault = self._faults.get(op)
         return fault if fault is not None and fault.strikes() else None
 
+    def _part_of(self, offset: int, size: int) -> int:
+        """How much of a write a full disk takes that has room for ``size`` bytes of it.
+
+        Most file systems end with a whole block or sector of the file, some at any byte.
+        """
+        unit = self._rng.choice((BLOCK_BYTES, SECTOR_BYTES, 1))
+        return max(0, (offset + size) // unit * unit - offset)
+
     def _end_if_off(self, path: Path) -> None:
         if self._is_off():
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
@@ -318,16 +328,14 @@ class _OpenFile:
         fault, size, result = disk._fault("write"), len(data), OK
         growth = offset + size - self.inode.size
         if fault is None and disk.room is not None and growth > disk.room:
-            size, result = max(0, size - growth + disk.room), _FULL
+            size, result = disk._part_of(offset, max(0, size - growth + disk.room)), _FULL
             disk.room -= max(0, offset + size - self.inode.size)
         elif fault is None:
             disk.writes += 1
             if disk.room is not None and growth > 0:
                 disk.room -= growth
         elif fault.error == "enospc":
-            # pwrite on a full disk stores what still fits, in whole blocks of the file.
-            boundary = (offset // BLOCK_BYTES + 1) * BLOCK_BYTES - offset
-            size, result = disk._rng.choice([0, boundary if boundary < size else 0]), _FULL
+            size, result = disk._part_of(offset, disk._rng.randint(0, size - 1)), _FULL
         else:
             size, result = 0, _IOERR_WRITE
         if size:
