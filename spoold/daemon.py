@@ -19,7 +19,7 @@ from spoold.config import Config, LoadedConfig, describe_config
 from spoold.config_reload import ReloadResult
 from spoold.delivery.fleet import Fleet
 from spoold.door_hours import DoorHours
-from spoold.errors import ConfigError, SpoolCorruptError, SpooldError
+from spoold.errors import ConfigError, SpoolCorruptError, SpooldError, SpoolFullError
 from spoold.gauges import CommitMetrics, read_gauges
 from spoold.ingest.server import IngestServer, IngestSettings
 from spoold.ledger_watch import LedgerWatch
@@ -390,4 +390,8 @@ class Daemon:
         async with self._reloads:
             # Beside a reload or the final flush it would be nobody's to stop.
             if not self._is_draining:
-                await asyncio.to_thread(self._fleet.restart, name)
+                try:
+                    await asyncio.to_thread(self._fleet.restart, name)
+                except SpoolFullError as exc:
+                    # Its claim has no room: another try.
+                    self._lane_died(name, exc)

@@ -87,9 +87,10 @@ class Lanes(Protocol):
         ...
 
     def settle(self, lease: Lease, settlement: Settlement) -> LaneState:
-        """Move the lane, counters, set-aside and ledger in one durable commit.
+        """Move the lane, counters, set-aside and ledger in one durable commit. On a full disk it waits for room.
 
         Raises:
+            SpoolFullError: There is none, and the spool is being closed. Nothing changed.
             LeaseLostError: The epoch or the cursor is not what the settlement was decided on. Nothing changed.
             SpoolFailedError: The disk failed; repeat blindly with the same id after the next start.
         """

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeVar
 
 from spoold.clock import Clock
-from spoold.errors import SpooldError, SpoolFailedError
+from spoold.errors import SpooldError, SpoolFailedError, SpoolFullError
 from spoold.spool.appending import Append
 from spoold.spool.rows import State
 from spoold.spool.store import Store, Write
@@ -21,6 +21,8 @@ _FEW = 4
 _SHARE = 0.75
 #: … or when the first of them has waited this long.
 _MAX_WAIT_SECONDS = 0.005
+#: Where the disk has no room for any commit, what can't be refused is tried again after so long.
+_NO_ROOM_SECONDS = 1.0
 
 Job = Callable[[Store], object]
 _T = TypeVar("_T")
@@ -41,6 +43,7 @@ class CommitObserver(Protocol):
 class _Pending(NamedTuple):
     work: Write
     future: "Future[object]"
+    is_patient: bool
 
 
 class GroupCommit:
@@ -59,6 +62,10 @@ class GroupCommit:
         self._submitted_bytes = 0
         self._taken_bytes = 0
         self._closed: SpooldError | None = None
+        self._held: list[_Pending] = []
+        self._retry_at = 0.0
+        #: Whether what can't be refused waits while the disk has no room at all; not in a stop.
+        self.waits_for_room = True
         self._recent = 1.0
         self._threshold = 1
         self._waiting_since: float | None = None
@@ -77,6 +84,11 @@ class GroupCommit:
         """Record bytes of those."""
         return self._submitted_bytes - self._taken_bytes
 
+    @property
+    def is_held(self) -> bool:
+        """Whether something waits for room on the disk."""
+        return bool(self._held)
+
     def submit_append(self, append: Append) -> None:
         """Hand over events, one thread at a time; the writer is only woken when that can matter."""
         self._submitted_bytes += append.size
@@ -86,10 +98,15 @@ class GroupCommit:
             self.wake()
         self._refuse_if_closed()
 
-    def submit_write(self, work: Write) -> "Future[object]":
-        """Hand over a change that shall travel in the next commit."""
+    def submit_write(self, work: Write, *, is_patient: bool = False) -> "Future[object]":
+        """Hand over a change that shall travel in the next commit.
+
+        Args:
+            is_patient: Where the disk has no room for any commit, it waits until there is some. Others are answered
+                with SpoolFullError then.
+        """
         future: Future[object] = Future()
-        self._writes.append(_Pending(work, future))
+        self._writes.append(_Pending(work, future, is_patient))
         self.wake()
         self._refuse_if_closed()
         return future
@@ -118,12 +135,14 @@ class GroupCommit:
         if not (self._writes or self._jobs) and (wait := self._wait_for_company(now)) is not None:
             return wait
         self.flush(now)
-        return 0 if self._appends or self._writes or self._jobs else None
+        if self._appends or self._writes or self._jobs:
+            return 0
+        return max(0.0, self._retry_at - now) if self._held else None
 
     def flush(self, now: float) -> None:
         """Commit what was handed over, without waiting for company. Raises as ``step`` does."""
         try:
-            if self._writes or self._appends:
+            if self._writes or self._appends or self._held:
                 self._commit(now)
             while self._jobs:
                 self._run_job(*self._jobs.popleft())
@@ -146,6 +165,9 @@ class GroupCommit:
             append.future.set_exception(self._closed)
         for pending in _take(self._writes):
             pending.future.set_exception(self._closed)
+        held, self._held = self._held, []
+        for pending in held:
+            pending.future.set_exception(self._closed)
         for _job, future in _take(self._jobs):
             future.set_exception(self._closed)
 
@@ -167,8 +189,13 @@ class GroupCommit:
         appends = _take(self._appends)
         self._taken_bytes += sum(append.size for append in appends)
         writes = _take(self._writes)
+        if now >= self._retry_at or not self.waits_for_room:
+            writes, self._held = [*self._held, *writes], []
         try:
             results = self._store.apply(appends, [pending.work for pending in writes])
+        except SpoolFullError as exc:
+            self._hold(appends, writes, exc, now)
+            return
         except BaseException as exc:
             # Whatever it was, nobody may be left waiting for a thread that ends here.
             answer = _as_answer(exc)
@@ -187,6 +214,17 @@ class GroupCommit:
             _answer(pending.future, result)
         events = sum(len(append.records) for append in appends)
         self._observer.committed(self._store.state, seconds=seconds, events=events)
+
+    def _hold(self, appends: list[Append], writes: list[_Pending], error: SpoolFullError, now: float) -> None:
+        """The disk has no room at all, and nothing was stored: who can come again is refused, the others wait."""
+        for append in appends:
+            append.future.set_exception(error)
+        for pending in writes:
+            if pending.is_patient and self.waits_for_room:
+                self._held.append(pending)
+            else:
+                pending.future.set_exception(error)
+        self._retry_at = now + _NO_ROOM_SECONDS
 
     def _run_job(self, job: Job, future: "Future[object]") -> None:
         try:

@@ -160,7 +160,8 @@ class LocalSpool:
 
     def settle(self, lease: Lease, settlement: Settlement) -> LaneState:
         """See the seam."""
-        return self._write(lambda tx: lanes.settle(tx, lease, settlement, self._clock.wall_ms()))
+        # What a provider took can't be refused: the lane would send it again.
+        return self._write(lambda tx: lanes.settle(tx, lease, settlement, self._clock.wall_ms()), is_patient=True)
 
     def command(self, lane: str, command: Command) -> LaneState:
         """See the seam."""
@@ -319,7 +320,10 @@ class LocalSpool:
         self._space.recheck()
         is_pressed = self._space.is_pressed(self._store.used_bytes())
         older_than_ms = None if is_pressed else self._clock.wall_ms() - self._retention_ms
-        trimmed = self._write(lambda tx: trim(tx, max_events, older_than_ms=older_than_ms))
+        trimmed = 0
+        # Where a disk is too full for that, the next look will do.
+        with suppress(SpoolFullError):
+            trimmed = self._write(lambda tx: trim(tx, max_events, older_than_ms=older_than_ms))
         self._finish(self.commits.submit_job(Store.give_back if is_pressed else _vacuum))
         return trimmed
 
@@ -338,6 +342,7 @@ class LocalSpool:
     def _refuse_appends(self) -> None:
         with self._lock:
             self._is_closed = True
+        self.commits.waits_for_room = False
 
     def close(self) -> None:
         """See the seam. The writer thread must have ended."""
@@ -372,13 +377,14 @@ class LocalSpool:
     def _received_after(self, seq: int) -> int | None:
         return _received_at_ms(self._reader.first_after(seq))
 
-    def _write(self, work: Callable[[Transaction], _T]) -> _T:
-        return cast("_T", self._finish(self.commits.submit_write(work)))
+    def _write(self, work: Callable[[Transaction], _T], *, is_patient: bool = False) -> _T:
+        return cast("_T", self._finish(self.commits.submit_write(work, is_patient=is_patient)))
 
     def _finish(self, future: "Future[object]") -> object:
         if self._drive is not None:
             self._drive()
-        return future.result()
+        # In one thread nobody else could end the wait.
+        return future.result(None if self._drive is None else 0)
 
 
 def _received_at_ms(event: Event | DamagedEvent | None) -> int | None:

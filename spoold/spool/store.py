@@ -145,6 +145,7 @@ class Store:
         the commit. A group that fails for space is retried without its appends, so that settles and trims still commit.
 
         Raises:
+            SpoolFullError: Not even the writes fit, the reserve included; surely nothing was stored.
             SpoolFailedError: The disk failed; what was committed is unknown until the next start.
             SpoolCorruptError: SQLite calls the file damaged.
         """
@@ -154,16 +155,10 @@ class Store:
             receipts, results = self._transact(admitted, writes)
         except SpoolFullError as exc:
             self._space.note_disk_full()
-            receipts, results = self._retry_without_appends(writes)
+            _, results = self._transact([], writes)
             return Results([exc for _ in appends], results)
         answers = iter(receipts)
         return Results([next(answers) if refusal is None else refusal for refusal in refusals], results)
-
-    def _retry_without_appends(self, writes: Sequence[Write]) -> tuple[list[list[Receipt]], list[object]]:
-        try:
-            return self._transact([], writes)
-        except SpoolFullError as exc:
-            raise SpoolFailedError(f"not even a settle fits on the disk, its reserve included: {exc}") from exc
 
     def _transact(self, appends: Sequence[Append], writes: Sequence[Write]) -> tuple[list[list[Receipt]], list[object]]:
         if not appends and not writes:
@@ -178,6 +173,7 @@ class Store:
                 self.connection.execute(SQL["save_spool"], tx.spool)
             self._commit(self.connection)
         except BaseException as exc:
+            # Needs no room: what is in the log behind the last commit is not taken.
             with suppress(sqlite3.Error):
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")

@@ -76,10 +76,14 @@ def keep_the_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def let_a_settle_fail_with_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    def give_up(_self: store.Store, _writes: Any) -> Any:
-        raise SpoolFullError("the disk is full", reason="disk")
+    real = store.Store._transact
 
-    monkeypatch.setattr(store.Store, "_retry_without_appends", give_up)
+    def transact(self: store.Store, appends: Any, writes: Any) -> Any:
+        if writes and not appends and self._space.refusal(0) is not None:
+            raise SpoolFullError("the disk is full", reason="disk")
+        return real(self, appends, writes)
+
+    monkeypatch.setattr(store.Store, "_transact", transact)
 
 
 def never_look_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +96,7 @@ def never_look_again(monkeypatch: pytest.MonkeyPatch) -> None:
         (answer_before_the_commit, "sync", "event 1 was acknowledged and is not there"),
         (trust_a_failed_sync, "sync", "a disk that failed was trusted"),
         (do_not_write_a_log_anew, "sync", "the log is damaged"),
-        (keep_the_reserve, "write", "not even a settle fits"),
+        (keep_the_reserve, "write", "I7: a full disk ended the process"),
         (let_a_settle_fail_with_its_group, "write", "I7: a full disk ended the process"),
         (never_look_again, "write", "there is room again, and the spool takes nothing"),
     ],

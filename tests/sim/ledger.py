@@ -84,6 +84,7 @@ class Figures:
     migrations: int = 0
     clock_jumps: int = 0
     full_disks: int = 0
+    waits_for_room: int = 0
     refused_for_disk: int = 0
     refused_for_max_bytes: int = 0
     forgotten: int = 0

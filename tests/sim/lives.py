@@ -34,6 +34,8 @@ _JUMPS_SECONDS = (-300_000.0, -90_000.0, -3600.0, -5.0, 5.0, 3600.0, 90_000.0, 3
 _ANSWER_SECONDS = 0.05
 #: … and one that comes as late as a request waits for it.
 _LATE_SECONDS = 3600.0
+#: How long what waits for room waits until it is tried again.
+_NO_ROOM_SECONDS = 1.0
 
 
 class LifeOverError(Exception):
@@ -89,6 +91,7 @@ class Lives(ABC):
     def live_once(self, disk: SimDisk, steps: int) -> SimDisk:
         self.figures.lives += 1
         self.machine: Machine | None = None
+        self._is_stopping = False
         self._next: Path = self.home / f"after{self.figures.lives}"
         disk = self._prepare(disk)
         with disk:
@@ -193,6 +196,7 @@ class Lives(ABC):
                 self.entropy,
                 free_bytes=self._free_bytes,
                 limits=LIMITS if self.is_finale else self.limits,
+                wait_for_room=self._wait_for_room,
             )
         except (SpooldError, OSError) as exc:
             self._die(exc)
@@ -211,6 +215,16 @@ class Lives(ABC):
         self.clients.in_doubt.clear()
         for name, watch in self.watches.items():
             (watch.opened if name in self.live.lanes else watch.left_out)(self.live)
+
+    def _wait_for_room(self) -> None:
+        """Not even a settlement fits. Time goes by; in the end somebody makes room."""
+        self.figures.waits_for_room += 1
+        self.note("no room", self.disk.room)
+        self.clock.advance(_NO_ROOM_SECONDS)
+        if self.disk.room is not None:
+            self.disk.room = self.rng.choice([self.disk.room, self.disk.room + (8 << 10), 1 << 20, None])
+            self.has_room = True
+            self.clients.note_room()
 
     def _configured(self) -> dict[str, Service]:
         # A provider may leave the configuration for a while; the first never does, so that something is delivered.
@@ -260,7 +274,10 @@ class Lives(ABC):
     def _die(self, error: BaseException) -> None:
         self.note("died", type(error).__name__)
         is_open = self.machine is not None
-        hold("I7: a full disk ends nothing", not (is_open and isinstance(error, SpoolFullError)), repr(error))
+        is_well = self.disk.successor is None and not self.faulty and not self.recovery.is_latent
+        is_full = isinstance(error, SpoolFullError) or (self.disk.room is not None and is_well)
+        # In a stop nobody waits for room: a lane that can't settle ends where it stands.
+        hold("I7: a full disk ends nothing", self._is_stopping or not (is_open and is_full), repr(error))
         # An oracle may have read it.
         is_damage = isinstance(error, SpoolCorruptError | sqlite3.DatabaseError) and self.recovery.is_latent
         has_cause = self.disk.successor is not None or self.faulty or is_damage or self.disk.room is not None
@@ -315,6 +332,7 @@ class Lives(ABC):
 
     def _stop_in_order(self) -> None:
         self.note("end", "stop")
+        self._is_stopping = True
         self.figures.stops += 1
         seconds = self.rng.choice([_ANSWER_SECONDS, _LATE_SECONDS])
         self.live.request_stop(20.0)

@@ -102,8 +102,10 @@ class Machine:
         free_bytes: Callable[[], int],
         limits: SpaceLimits = LIMITS,
         durability: str = "fsync",
+        wait_for_room: Callable[[], None] = lambda: None,
     ) -> None:
         self.clock = clock
+        self._wait_for_room = wait_for_room
         self.space = Space(directory, limits, free=lambda _: free_bytes())
         opened = open_store(directory, self.space, clock, entropy, durability=durability)
         self.store = opened.store
@@ -149,8 +151,14 @@ class Machine:
             self.lanes[name] = SimLane(lane, sender, service)
 
     def commit(self) -> None:
-        """One turn of the writer's loop. Raises when the disk failed: the process ends there."""
+        """One turn of the writer's loop, and whatever it takes until what waits for room has it.
+
+        Raises when the disk failed: the process ends there.
+        """
         self.spool.commits.step(self.clock.now)
+        while self.spool.commits.is_held:
+            self._wait_for_room()
+            self.spool.commits.step(self.clock.now)
 
     def flush(self) -> None:
         """Turns of the writer's loop until nothing waits."""

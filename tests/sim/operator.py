@@ -2,7 +2,9 @@
 
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 
+from spoold.errors import SpoolFullError
 from spoold.spool.values import Command, Replay, Selection
 from tests.sim.machine import Machine
 from tests.sim.parts import SimClock, Trace
@@ -21,7 +23,11 @@ class Operator:
         self._watches = watches
 
     def act(self, machine: Machine) -> None:
-        """One word, one replay, or the end of one."""
+        """One word, one replay, or the end of one; where the disk has no room at all, nothing comes of it."""
+        with suppress(SpoolFullError):
+            self._act(machine)
+
+    def _act(self, machine: Machine) -> None:
         name = self._rng.choice(list(machine.lanes))
         match self._rng.randrange(4):
             case 0 | 1:

@@ -157,17 +157,48 @@ STORAGE = (
         ),
     ),
     Bug(
+        "a disk without any room ends the process",
+        "I7: a full disk ends nothing",
+        (
+            Edit(
+                "spool/group_commit.py",
+                "            self._hold(appends, writes, exc, now)\n            return\n",
+                """            for append in appends:
+                append.future.set_exception(exc)
+            for pending in writes:
+                pending.future.set_exception(SpoolFailedError(str(exc)))
+            raise SpoolFailedError(str(exc)) from exc
+""",
+            ),
+        ),
+        ("I7: a full disk ends nothing",),
+        seeds=60,
+    ),
+    Bug(
+        "a settlement is refused for want of room",
+        "I7: on a full disk settlements wait",
+        (
+            Edit(
+                "spool/group_commit.py",
+                "            if pending.is_patient and self.waits_for_room:\n",
+                "            if False:\n",
+            ),
+        ),
+        ("I7: a full disk ends nothing",),
+        seeds=60,
+    ),
+    Bug(
         "a part of a refused call is stored",
         "a refusal means that nothing was stored",
         (
             Edit(
                 "spool/store.py",
-                "            receipts, results = self._retry_without_appends(writes)\n",
+                "            _, results = self._transact([], writes)\n",
                 """            from dataclasses import replace
             with suppress(SpoolFullError):
                 self._transact([replace(a, records=a.records[:1], event_ids=a.event_ids[:1],
                     stamps_ms=a.stamps_ms[:1], caller_chose=a.caller_chose[:1]) for a in admitted], [])
-            receipts, results = self._retry_without_appends(writes)
+            _, results = self._transact([], writes)
 """,
             ),
         ),

@@ -144,6 +144,8 @@ class World(Lives):
         """Another program takes the disk's room, or gives it back."""
         self.disk.room = self.rng.choice([0, 100 << 10, None, None])
         self.figures.full_disks += self.disk.room is not None
+        # It may also be quick to take what the spool itself gives up.
+        self.disk.is_contested = self.rng.random() < 0.4
         self.has_room = True
         self.clients.note_room()
         self.note("room", self.disk.room)

@@ -141,18 +141,60 @@ def test_while_the_disk_is_full_appends_are_refused_without_trying(state_dir: Pa
         assert disk.writes == writes
 
 
-def test_a_disk_on_which_not_even_a_settle_fits_ends_the_process(state_dir: Path) -> None:
+def test_where_no_commit_fits_a_settle_waits_and_all_others_are_refused(state_dir: Path) -> None:
     with spool_on_disk(state_dir) as (opened, disk):
         opened.append(make_drafts(4))
         lease = opened.spool.claim(LANE)
         disk.fail("write", "enospc", times=None)
         future = opened.spool.append(make_drafts(2))
-        with pytest.raises(SpoolFailedError, match="not even a settle fits"):
+        # In one thread: it would wait for ever.
+        with pytest.raises(TimeoutError):
             opened.settle(lease, 2)
-        assert isinstance(future.exception(timeout=0), SpoolFailedError)
-        disk.heal()
+        assert opened.spool.commits.is_held
+        assert isinstance(future.exception(timeout=0), SpoolFullError)
+        with pytest.raises(SpoolFullError):
+            opened.spool.command(LANE, "pause")
+        assert (opened.spool.stats().refusing, opened.lane(LANE).delivered) == ("disk", 0)
         image = disk.crash(state_dir / "image").directory
+
+        disk.heal()
+        opened.clock.advance(1.0)  # type: ignore[attr-defined]
+        assert opened.spool.commits.step(opened.clock.monotonic()) is None
+        assert opened.lane(LANE).delivered == 2
+        opened.spool.trim(1)
+        assert len(opened.append(make_drafts(2))) == 2
     assert len(stored(image)) == 4
+
+
+def test_while_the_disk_has_no_room_what_waits_is_tried_once_a_second(state_dir: Path) -> None:
+    with spool_on_disk(state_dir) as (opened, disk):
+        opened.append(make_drafts(4))
+        lease = opened.spool.claim(LANE)
+        disk.fail("write", "enospc", times=None)
+        with pytest.raises(TimeoutError):
+            opened.settle(lease, 2)
+        now = opened.clock.monotonic()
+
+        assert opened.spool.commits.step(now) == pytest.approx(1.0)
+        assert opened.spool.commits.step(now + 0.4) == pytest.approx(0.6)
+        disk.heal()
+        assert opened.spool.commits.step(now + 0.9) == pytest.approx(0.1)
+        assert opened.lane(LANE).delivered == 0
+        assert opened.spool.commits.step(now + 1.0) is None
+        assert opened.lane(LANE).delivered == 2
+
+
+def test_a_stop_waits_for_no_room(state_dir: Path) -> None:
+    with spool_on_disk(state_dir) as (opened, disk):
+        opened.append(make_drafts(4))
+        lease = opened.spool.claim(LANE)
+        disk.fail("write", "enospc", times=None)
+        opened.spool.stop_accepting()
+        with pytest.raises(SpoolFullError):
+            opened.settle(lease, 2)
+        assert not opened.spool.commits.is_held
+        disk.heal()
+    assert len(stored(opened.directory)) == 4
 
 
 def test_a_sync_that_fails_ends_the_process_and_everybody_is_answered(state_dir: Path) -> None:
