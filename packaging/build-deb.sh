@@ -34,10 +34,15 @@ copy_tree() {
     tar -c --exclude=__pycache__ --exclude='*.egg-info' spoold cli man proto README.md CHANGELOG.md | tar -x -C "$tree"
     cp -r packaging/debian packaging/requirements.txt packaging/completions.py packaging/spoold.toml \
         packaging/prometheus packaging/grafana "$tree"
-    # --require-hashes: a wheel that is another than the one that was tested ends the build.
-    /usr/bin/python3 -m pip download -qq --disable-pip-version-check --only-binary :all: --no-deps --require-hashes \
-        --dest "$wheels" --find-links "$wheels" -r packaging/requirements.txt
+    # What was fetched before needs no network.
+    fetch --no-index 2>/dev/null || fetch
     ln -s "$wheels" "$tree/wheels"
+}
+
+# --require-hashes: a wheel that is another than the one that was tested ends the build.
+fetch() {
+    /usr/bin/python3 -m pip download -qq --disable-pip-version-check --only-binary :all: --no-deps --require-hashes \
+        --dest "$wheels" --find-links "$wheels" "$@" -r packaging/requirements.txt
 }
 
 fill_in() {
@@ -49,6 +54,9 @@ fill_in() {
         -e "s/@MAINTAINER@/$maintainer/; s/@DATE@/$date/" "$tree/debian/changelog.in" >"$tree/debian/changelog"
     rm "$tree/debian/changelog.in"
     sed -i "s/@MAINTAINER@/$maintainer/; s/@PYTHON@/$python/; s/@NEXT_PYTHON@/$next_python/" "$tree/debian/control"
+    # Longer and longer pauses between starts that fail: the systemd of Debian 12 does not know them yet.
+    [ "$VERSION_ID" -lt 13 ] ||
+        sed -i 's/^RestartSec=.*/&\nRestartSteps=4\nRestartMaxDelaySec=30s/' "$tree/debian/spoold.service"
 }
 
 main() {
