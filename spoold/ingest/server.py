@@ -32,8 +32,6 @@ _ACCEPTING = ("healthy", "degraded")
 _LOOK_EVERY_SECONDS = 0.1
 _RETIRE_SECONDS = 1.0
 
-#: Each takes some 13 KiB.
-_MOST_CONNECTIONS = 4_096
 #: Of a daemon with a few lanes: some 30 at rest, a request under way each, an operator's calls.
 _OWN_DESCRIPTORS = 128
 #: No single connection can have all calls.
@@ -54,8 +52,6 @@ _OPTIONS = (
     # Our clients send a few hundred bytes of metadata; what is larger is refused, call by call.
     ("grpc.max_metadata_size", _METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
-    # A connection that says nothing, or no HTTP/2.
-    ("grpc.server_handshake_timeout_ms", 10_000),
     # Clients may keep idle connections alive through a NAT or a balancer, but not with more than one ping in 10 s;
     # grpcio's default punishes anything below 5 minutes by closing the connection.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -80,6 +76,12 @@ class IngestSettings:
             RESOURCE_EXHAUSTED. At the fastest that one process answers, some thousands a second, 1024 is a commit
             that stalls for a fifth of a second; the messages behind it are what this bounds the memory of. A single
             connection queues its calls before it comes to that.
+        hello_seconds: In so long a client must have said something, that in HTTP/2, and acknowledged the limits that it
+            was told, as any library does by itself. Before that grpcio holds it to the protocol's own limits: 16 MiB
+            of headers, not 16 KiB.
+        idle_seconds: A connection without a call for so long is closed, so that a crowd that keeps its connections
+            keeps nobody out for longer. To a client this is no error: its next call opens another one.
+        max_connections: Beyond what the limit of descriptors leaves room for there are never more.
     """
 
     host: str
@@ -87,6 +89,10 @@ class IngestSettings:
     unix_socket: Path | None = None
     max_event_bytes: int = 32_000
     max_concurrent_calls: int = 1_024
+    hello_seconds: float = 10.0
+    idle_seconds: float = 60.0
+    #: Each takes some 13 KiB.
+    max_connections: int = 4_096
 
 
 class IngestServer:
@@ -226,13 +232,17 @@ class IngestServer:
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         answers = reflection.aio.ReflectionServicer(names)  # type: ignore[attr-defined]  # unknown to the stubs
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(answers, handlers)
-        limit = self._settings.max_concurrent_calls
+        settings = self._settings
+        limit = settings.max_concurrent_calls
         return grpc.aio.server(
             handlers=(handlers,),
             options=(
                 *_OPTIONS,
                 ("grpc.max_concurrent_streams", limit // _CONNECTIONS_TO_FILL_IT),
-                ("grpc.max_allowed_incoming_connections", _most_connections()),
+                ("grpc.max_allowed_incoming_connections", _most_connections(settings.max_connections)),
+                ("grpc.server_handshake_timeout_ms", round(settings.hello_seconds * 1000)),
+                ("grpc.http2.settings_timeout", round(settings.hello_seconds * 1000)),
+                ("grpc.max_connection_idle_ms", round(settings.idle_seconds * 1000)),
             ),
             maximum_concurrent_rpcs=limit,
         )
@@ -243,13 +253,13 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("ExecuteBatchError raised in core by servicer method")
 
 
-def _most_connections() -> int:
-    """As many as leave the daemon the descriptors that its disk, its providers and its operator need.
+def _most_connections(wanted: int) -> int:
+    """As many as wanted, if they leave the descriptors that the daemon's disk, its providers and its operator need.
 
     What is more is closed as it comes. Left to wait in the kernel it would wake the listener again and again.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST_CONNECTIONS if limit < 0 else min(_MOST_CONNECTIONS, max(limit - _OWN_DESCRIPTORS, limit // 4))
+    return wanted if limit < 0 else min(wanted, max(limit - _OWN_DESCRIPTORS, limit // 4))
 
 
 def _listen_tcp(server: grpc.aio.Server, host: str, port: int) -> int:

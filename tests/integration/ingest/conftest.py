@@ -116,13 +116,14 @@ class Door:
         port: int = 0,
         unix_socket: Path | None = None,
         condition: str = "healthy",
+        **limits: Any,
     ) -> None:
         self.condition: str | Exception = condition
         self.deaths: list[BaseException] = []
         self.metrics = Metrics()
         self.server = IngestServer(
             journal,
-            IngestSettings(host=host, port=port, unix_socket=unix_socket),
+            IngestSettings(host=host, port=port, unix_socket=unix_socket, **limits),
             id_namespace=NAMESPACE,
             clock=SystemClock(),
             metrics=self.metrics,
