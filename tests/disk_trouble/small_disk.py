@@ -14,9 +14,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +48,9 @@ _MANY, _FEW = 100, 25
 _FAILURES = 40
 #: On a machine with much else to do.
 _PATIENCE_SECONDS = 60.0
+#: Looks at a daemon in which the lane does nothing. They take longer than it waits between two attempts.
+_STANDSTILL_LOOKS = 5
+_TAKER_SECONDS, _TAKEN_BYTES = 0.0002, 4096
 
 
 def run_on(kind: Kind) -> dict[str, int]:
@@ -117,6 +123,8 @@ class SmallDisk:
             self._fill_to_the_last_byte()
             daemon.process.send_signal(signal.SIGCONT)
             self.go_on_while_full(daemon)
+        with self._daemon() as daemon:
+            self.wait_for_room(daemon)
         assert self._provider.events_by_insert_id.keys() == self._told, "what was acknowledged and nothing else"
         assert not self._provider.changed
         self.figures["acknowledged"] = len(self._told)
@@ -156,6 +164,54 @@ class SmallDisk:
                 again.wait_for_log("spool has room again")
                 self._send(stub, 1)
             self._deliver(again)
+
+    def wait_for_room(self, daemon: DaemonProcess) -> None:
+        """Another program takes whatever comes free: in the end no commit has room. Nothing ends, and all goes on."""
+        with front_door(daemon.address) as stub:
+            self._send(stub, 3)
+            daemon.process.send_signal(signal.SIGSTOP)
+            self._fill_to_the_last_byte()
+            with self._taker():
+                daemon.process.send_signal(signal.SIGCONT)
+                self._wait_for_standstill(daemon)
+                self._refuse(stub)
+                self._provider.recover()
+            (self._disk / "filler").unlink()
+            daemon.wait_for_log("spool has room again")
+            self._send(stub, 1)
+        self._deliver(daemon)
+        assert daemon.stop() == 0
+
+    @contextmanager
+    def _taker(self) -> Iterator[None]:
+        """The other program, at work: first to ask for room that somebody gives up."""
+        is_over = threading.Event()
+
+        def take() -> None:
+            with (self._disk / "filler").open("ab", buffering=0) as filler:
+                while not is_over.wait(_TAKER_SECONDS):
+                    with suppress(OSError):
+                        while filler.write(b"x" * _TAKEN_BYTES):
+                            pass
+
+        with ThreadPoolExecutor(1) as pool:
+            taking = pool.submit(take)
+            try:
+                yield
+            finally:
+                is_over.set()
+        taking.result()
+
+    def _wait_for_standstill(self, daemon: DaemonProcess) -> None:
+        """Each attempt of the lane is settled; so where nothing can be stored there is not another one."""
+        looks, before = 0, -1
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while looks < _STANDSTILL_LOOKS and time.monotonic() < until:
+            self._lane(daemon)
+            count = self._provider.request_count
+            looks, before = (looks + 1 if count == before else 0), count
+        assert looks == _STANDSTILL_LOOKS, f"there was room all the time, for {before} attempts"
+        self.figures["standstills"] += 1
 
     def _daemon(self) -> DaemonProcess:
         # One request at a time: what the provider took is settled at once, and not behind one that it refused.

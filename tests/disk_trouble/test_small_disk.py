@@ -14,3 +14,4 @@ def test_on_a_full_disk_callers_are_refused_and_everything_else_goes_on() -> Non
     assert figures["acknowledged"] > 1000
     assert figures["refusals"] >= 9
     assert figures["kills"] == 2
+    assert figures["standstills"] == 1
