@@ -172,7 +172,9 @@ def _read_note(file: Path) -> Quarantine | None:
 def _empty_part(directory: Path) -> Path:
     """The folder in which a quarantine is put together; what a crash has left in it are second names."""
     part = directory / QUARANTINE_NAME / _PART_NAME
-    part.mkdir(mode=0o750, parents=True, exist_ok=True)
+    # One by one: what is made on the way to a folder has not its mode.
+    for folder in (part.parent, part):
+        folder.mkdir(mode=0o750, exist_ok=True)
     for file in part.iterdir():
         file.unlink()
     return part

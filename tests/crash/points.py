@@ -198,7 +198,7 @@ _QUARANTINING = (
     Point("quarantine", "a folder", f"{_MOVE}_empty_part", "after"),
     Point("quarantine", "the database has a second name", f"{_MOVE}_sync"),
     Point("quarantine", "the log has one too", f"{_MOVE}_sync", "after", 2),
-    Point("quarantine", "before the note", f"{_MOVE}_note"),
+    Point("quarantine", "before the note", f"{_MOVE}_write_note"),
     Point("quarantine", "the note is written", f"{_MOVE}_write", "after"),
     Point("quarantine", "before the final name", f"{_MOVE}_free_name"),
     Point("quarantine", "the final name, not synced", f"{_MOVE}_sync", nth=4),

@@ -117,6 +117,20 @@ def test_a_damaged_spool_is_moved_aside_whole(killed: Path, damage: Callable[[Pa
     assert not (killed / "damaged").exists()
 
 
+def test_what_is_moved_aside_is_for_the_owner_and_the_group_alone(killed: Path) -> None:
+    mark(killed)
+    umask = os.umask(0)
+    try:
+        opened = recover(killed)
+    finally:
+        os.umask(umask)
+    opened.spool.close()
+
+    assert opened.quarantined is not None
+    folders = (opened.quarantined.folder, killed / "quarantine")
+    assert [oct(folder.stat().st_mode & 0o777) for folder in folders] == ["0o750", "0o750"]
+
+
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES)
 def test_the_quarantined_files_never_change(killed: Path, damage: Callable[[Path], None], reason: str) -> None:
     del reason
