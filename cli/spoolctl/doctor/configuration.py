@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spoolctl.doctor.findings import Finding, Level
+from spoolctl.doctor.service import UNIT
 from spoolctl.doctor.subject import Settings, Subject
 
 #: What spoold reads when no file is named.
@@ -99,7 +100,13 @@ def _readable(path: Path, subject: Subject) -> Iterator[Finding]:
         if file.exists() and not subject.user.may_read(file):
             blocked = subject.user.barrier(file)
             what = f"{blocked}, above {file}, can't be entered" if blocked else f"{file} can't be read"
-            fix = f"chmod o+x {blocked}" if blocked else f"chown {subject.user.name} {file}"
+            # As packaged: root's, with the service's group as reader.
+            own = (
+                f"chgrp {UNIT} {file} && chmod g+r {file}"
+                if subject.words.is_unit
+                else f"chown {subject.user.name} {file}"
+            )
+            fix = f"chmod o+x {blocked}" if blocked else own
             yield Finding(CHECK, Level.PROBLEM, f"{key}: {what} by {subject.user.name}, who runs spoold", fix)
 
 
