@@ -291,12 +291,12 @@ class SimDisk:
         fault = self._faults.get(op)
         return fault if fault is not None and fault.strikes() else None
 
-    def _part_of(self, offset: int, size: int) -> int:
+    def _part_of(self, offset: int, size: int, unit: int | None = None) -> int:
         """How much of a write a full disk takes that has room for ``size`` bytes of it.
 
         Most file systems end with a whole block or sector of the file, some at any byte.
         """
-        unit = self._rng.choice((BLOCK_BYTES, SECTOR_BYTES, 1))
+        unit = unit or self._rng.choice((BLOCK_BYTES, SECTOR_BYTES, 1))
         return max(0, (offset + size) // unit * unit - offset)
 
     def _end_if_off(self, path: Path) -> None:
@@ -335,7 +335,9 @@ class _OpenFile:
             if disk.room is not None and growth > 0:
                 disk.room -= growth
         elif fault.error == "enospc":
-            size, result = disk._part_of(offset, disk._rng.randint(0, size - 1)), _FULL
+            room = disk._rng.randint(0, size - 1)
+            # What is written over takes no room, but where each block gets a new place: then whole blocks.
+            size, result = disk._part_of(offset, room, BLOCK_BYTES if growth <= 0 else None), _FULL
         else:
             size, result = 0, _IOERR_WRITE
         if size:

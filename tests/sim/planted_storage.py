@@ -71,7 +71,7 @@ STORAGE = (
         "no fsync per commit",
         "I1",
         (Edit("spool/journal.py", '("FULL", 2) if durability', '("NORMAL", 1) if durability'),),
-        ("I1", "a cursor never goes back", "a healthy spool is never moved"),
+        ("I1", "a cursor never goes back", "an operator's word outlives a restart", "a healthy spool is never moved"),
     ),
     Bug(
         "the log is trusted after a failed sync",
