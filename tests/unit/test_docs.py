@@ -1,24 +1,16 @@
-"""The manual, the README and ARCHITECTURE.md say what is there."""
+"""The manual, the README and ARCHITECTURE.md say what is there; of the manual alone, see docs/."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-import typer
 from pydantic import BaseModel
-from spoolctl.app import app
-from spoolctl.failure import Exit
 
-from spoold import main
 from spoold.config import Config, lane_keys, load_config
 from spoold.config_sources import VARIABLES
-from spoold.gauges import LANE_STATES, read_gauges
-from spoold.metrics import Metrics
+from spoold.gauges import LANE_STATES
 from spoold.providers.registry import Kinds
-from tests.support.clock import FakeClock
-from tests.support.spools import OpenSpool
+from tests.support.manual import page
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -26,20 +18,6 @@ ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 VARIABLES_OF_LANES = [
     "ANALYTICS_PROVIDER", "MIXPANEL_API_KEY", "AMPLITUDE_API_KEY", "SEGMENT_WRITE_KEY", "MIXPANEL_ENDPOINT"
 ]  # fmt: skip
-
-
-def page(name: str) -> str:
-    return (ROOT / "man" / name).read_text()
-
-
-def commands() -> dict[str, list[str]]:
-    """Each command of spoolctl with its options."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, typer.core.TyperGroup)
-    return {
-        name: [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
-        for name, command in group.commands.items()
-    }
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -57,33 +35,6 @@ def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 def _load(environment: dict[str, str]) -> Config:
     return load_config(None, environment, default_path=Path("/nowhere")).config
-
-
-@pytest.mark.parametrize(("command", "options"), commands().items())
-def test_the_manual_has_each_command_with_its_options(command: str, options: list[str]) -> None:
-    text = page("spoolctl.1")
-
-    assert f".It Cm {command}" in text
-    assert not [option for option in options if f"Fl -{option.removeprefix('--')}" not in text]
-
-
-def test_the_manual_has_the_options_that_all_commands_share() -> None:
-    options = [option for parameter in typer.main.get_command(app).params for option in parameter.opts]
-
-    assert not [option for option in options if f".It Fl -{option.removeprefix('--')}" not in page("spoolctl.1")]
-
-
-def test_the_manual_has_each_option_of_the_daemon() -> None:
-    options = [option for action in main._parser()._actions for option in action.option_strings]
-    told = re.sub(r"Fl h , -", "Fl h\n.It Fl -", page("spoold.8"))
-
-    assert not [option for option in options if f".It Fl {option[1:]}" not in told]
-
-
-def test_the_manual_has_each_exit_code() -> None:
-    assert not [code for code in Exit if f".It {code.value}\n" not in page("spoolctl.1")]
-    codes = (main.EXIT_OK, main.EXIT_FAILED, main.EXIT_CONFIG)
-    assert not [code for code in codes if f".It {code}\n" not in page("spoold.8")]
 
 
 def keys_of_kinds() -> set[str]:
@@ -113,15 +64,6 @@ def test_the_defaults_that_the_readme_tells_change_nothing_when_they_are_set() -
     assert _load(told) == _load({"MIXPANEL_API_KEY": "a-token"})
 
 
-def test_the_manual_has_each_metric_and_no_other(spool: OpenSpool, clock: FakeClock) -> None:
-    metrics = Metrics()
-    metrics.add_gauges(read_gauges(spool.spool, dict, clock, lambda: None))
-    described = {metric.name: metric.type for metric in metrics.registry.collect()}
-    there = {f"{name}_total" if kind == "counter" else name for name, kind in described.items()}
-
-    assert set(re.findall(r"spoold_\w+", page("spoold.8"))) == there
-
-
 def test_the_manual_has_each_state_of_a_lane_that_an_operator_meets() -> None:
     told = README + page("spoold.toml.5")
 
@@ -142,14 +84,6 @@ def test_each_promise_is_held_by_a_test(number: int) -> None:
 
     assert row is not None
     assert "`test_" in row[0]
-
-
-@pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
-@pytest.mark.parametrize("name", [path.name for path in (ROOT / "man").iterdir()])
-def test_the_manual_is_proper_mdoc(name: str) -> None:
-    run = subprocess.run(["mandoc", "-Tlint", ROOT / "man" / name], capture_output=True, text=True, check=False)
-
-    assert not [line for line in run.stdout.splitlines() if "referenced manual not found" not in line]
 
 
 @pytest.mark.parametrize("text", [README, ARCHITECTURE], ids=["README", "ARCHITECTURE"])
