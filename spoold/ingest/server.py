@@ -79,8 +79,9 @@ class IngestSettings:
         hello_seconds: In so long a client must have said something, that in HTTP/2, and acknowledged the limits that it
             was told, as any library does by itself. Before that grpcio holds it to the protocol's own limits: 16 MiB
             of headers, not 16 KiB.
-        idle_seconds: A connection without a call for so long is closed, so that a crowd that keeps its connections
-            keeps nobody out for longer. To a client this is no error: its next call opens another one.
+        connection_seconds: A connection of that age, give or take a tenth, takes no more calls and ends with its last
+            one, so that a crowd that keeps its connections keeps nobody out for longer. To a client's library this is
+            no error: it opens another one for the next call.
         max_connections: Beyond what the limit of descriptors leaves room for there are never more.
     """
 
@@ -90,7 +91,7 @@ class IngestSettings:
     max_event_bytes: int = 32_000
     max_concurrent_calls: int = 1_024
     hello_seconds: float = 10.0
-    idle_seconds: float = 60.0
+    connection_seconds: float = 120.0
     #: Each takes some 13 KiB.
     max_connections: int = 4_096
 
@@ -242,7 +243,8 @@ class IngestServer:
                 ("grpc.max_allowed_incoming_connections", _most_connections(settings.max_connections)),
                 ("grpc.server_handshake_timeout_ms", round(settings.hello_seconds * 1000)),
                 ("grpc.http2.settings_timeout", round(settings.hello_seconds * 1000)),
-                ("grpc.max_connection_idle_ms", round(settings.idle_seconds * 1000)),
+                # Not its sibling for idle connections: clients log a line of the error that it tells them.
+                ("grpc.max_connection_age_ms", round(settings.connection_seconds * 1000)),
             ),
             maximum_concurrent_rpcs=limit,
         )
