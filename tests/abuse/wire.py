@@ -2,7 +2,7 @@
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Self
 
@@ -11,6 +11,7 @@ SERVICE = "analytics.v1.AnalyticsService"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
 END_STREAM, END_HEADERS = 1, 4
+_ACK = 1
 _INITIAL_WINDOW = 4
 _MAX_FRAME_BYTES = 16_384
 
@@ -68,6 +69,24 @@ class RudeClient:
         if greets:
             asked = b"" if window is None else struct.pack(">HI", _INITIAL_WINDOW, window)
             self.send(PREFACE + frame(SETTINGS, 0, 0, asked))
+
+    def get_acquainted(self) -> None:
+        """Acknowledge the limits that the other end tells, and wait until it knows that."""
+        self._receive_until(lambda kind, flags: kind == SETTINGS and not flags & _ACK)
+        self.send(frame(SETTINGS, _ACK, 0) + frame(PING, 0, 0, bytes(8)))
+        self._receive_until(lambda kind, flags: kind == PING and bool(flags & _ACK))
+
+    def _receive_until(self, is_it: Callable[[int, int], bool]) -> None:
+        while head := self._receive_exactly(9):
+            self._receive_exactly(int.from_bytes(head[:3], "big"))
+            if is_it(head[3], head[4]):
+                return
+
+    def _receive_exactly(self, size: int) -> bytes:
+        received = b""
+        while len(received) < size and (more := self.receive(size - len(received))):
+            received += more
+        return received if len(received) == size else b""
 
     def send(self, raw: bytes) -> bool:
         """Send as much as is taken; False when the other end has had enough."""
