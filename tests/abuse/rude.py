@@ -102,10 +102,11 @@ def huge_metadata(address: str, rng: random.Random) -> int:
 
 
 def endless_headers(address: str, rng: random.Random) -> int:
-    """Blocks of headers that do not end, 64 MB of them on each of eight connections at once."""
-    sizes = [rng.choice([500, 16_000]) for _ in range(8)]
-    _at_once([lambda size=size: _send_endless_headers(address, size, 64 << 20) for size in sizes])  # type: ignore[misc]
-    return len(sizes)
+    """Blocks of headers that do not end, on eight connections at once: very many small ones, or 64 MB of large ones."""
+    floods = [(1, 8 << 20), (16_000, 64 << 20)] * 4
+    rng.shuffle(floods)
+    _at_once([lambda flood=flood: _send_endless_headers(address, *flood) for flood in floods])  # type: ignore[misc]
+    return len(floods)
 
 
 def oversize(address: str, rng: random.Random) -> int:
