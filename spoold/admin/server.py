@@ -14,6 +14,18 @@ from spoold.errors import ListenError
 _SOCKET_MODE = 0o660
 _FOLDER_MODE = 0o750
 
+#: Calls at one moment, long ones included; one more is answered RESOURCE_EXHAUSTED.
+_MOST_CALLS = 32
+_OPTIONS = (
+    # As many connections; one more is closed as it comes. Descriptors are kept for so many (``ingest/server.py``).
+    ("grpc.max_allowed_incoming_connections", _MOST_CALLS),
+    # Who connects and says nothing keeps an operator out for no longer; calls that last go on.
+    ("grpc.server_handshake_timeout_ms", 2_000),
+    ("grpc.http2.settings_timeout", 2_000),
+    ("grpc.max_connection_age_ms", 10_000),
+    ("grpc.max_concurrent_streams", _MOST_CALLS),
+)
+
 
 class AdminServer:
     """Serves the admin API on a unix socket. All methods belong on the loop's thread."""
@@ -33,7 +45,7 @@ class AdminServer:
         Raises:
             ListenError: The socket can't be made.
         """
-        server = grpc.aio.server()
+        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self._servicer, server)
         try:
             self._path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
