@@ -2,8 +2,10 @@
 
 import os
 import sys
+from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -70,29 +72,55 @@ def options(
 
 def main() -> None:
     """Run with the process's arguments; failures are told on two lines, never as a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # What the terminal's encoding lacks is shown all the same.
+            stream.reconfigure(errors="backslashreplace")
+    code = _run()
+    for stream in (sys.stdout, sys.stderr):
+        # None where it was closed before we began.
+        if stream is not None:
+            _let_go(stream)
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
     except Failure as failure:
         _tell(failure.error, failure.advice)
-        sys.exit(failure.code)
+        return failure.code
     except typer.TyperException as exc:
         # Without a word it was asked for nothing, and the help is on the screen already.
         if exc.format_message():
             context: typer.Context | None = getattr(exc, "ctx", None)
             _tell(exc.format_message(), f"{context.command_path if context else 'spoolctl'} --help")
-        sys.exit(exc.exit_code)
+        return exc.exit_code
+    except UnicodeEncodeError as exc:
+        # No message, socket or file of ours can have such a name, and what is shown is never refused (see main).
+        _tell(f"{exc.object!a}: must be UTF-8 text", "spoolctl --help")
+        return Exit.USAGE
     except (BrokenPipeError, KeyboardInterrupt):
         # Whoever read our output has seen enough.
-        sys.exit(Exit.FAILED)
+        return Exit.FAILED
     except OSError as exc:
         _tell(f"the output can't be written: {exc.strerror}")
-        # What is still buffered can't be written either, and Python would say so once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.FAILED)
+        return Exit.FAILED
+    return code if isinstance(code, int) else Exit.DONE
 
 
 def _tell(error: str, advice: str = "") -> None:
-    for line in error.splitlines():
-        errors.print(f"error: {line}", style="red")
-    if advice:
-        errors.print(f"try: {advice}")
+    # Where errors can't be written either, the exit code says all.
+    with suppress(OSError):
+        for line in error.splitlines():
+            errors.print(f"error: {line}", style="red")
+        if advice:
+            errors.print(f"try: {advice}")
+
+
+def _let_go(stream: TextIO) -> None:
+    """Have it written out. Where it can't be, drop what is left: Python would say so once more at its end."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

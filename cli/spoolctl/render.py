@@ -1,9 +1,10 @@
 """How things look: tables for people, JSON for scripts."""
 
 import json
+import os
 import sys
+import time
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -22,6 +23,9 @@ _STATE_STYLES: Mapping[str, str] = {
     "stopped": "red", "draining": "yellow", "offline": "yellow", "paused": "yellow", "closed": "dim",
 }  # fmt: skip
 
+# "As many columns as none": rich would show nothing at all.
+if not os.environ.get("COLUMNS", "1").strip("0"):
+    del os.environ["COLUMNS"]
 _is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: the output is closed
 
 # No mark-up and no emoji: what is shown comes from elsewhere, and ``a:b:c`` is an address.
@@ -44,7 +48,8 @@ def new_table(*titles: str, right: tuple[str, ...] = ()) -> Table:
 
 def format_time(at_ms: int) -> str:
     """Unix milliseconds as local time, as ``--since`` takes it."""
-    return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    # Not datetime's: that has no zone a day away from UTC, which a mistyped TZ names.
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))
 
 
 def count_of(count: int, thing: str) -> str:

@@ -47,6 +47,7 @@ PROOFS = {
     "sieges": Proof("tests.abuse.siege", 1, "clients that are rude, and good ones among them"),
     "crowds": Proof("tests.abuse.crowd", 1, "the largest honest load, within 256 MiB"),
     "inputs": Proof("tests.abuse.fuzz", 1, "messages, replies and configurations of any bytes"),
+    "operators": Proof("tests.abuse.operators", 1, "command lines of any kind, on streams of any kind"),
     "bugs": Proof("tests.sim.planting", 1, "a bug is planted, and the simulated worlds find it"),
     "drills": Proof("tests.acceptance.drill_rounds", 1, "spoolctl doctor --drill, as a user runs it"),
     "flips": Proof("tests.damage.flips", 1, "single bits of a spool turn over"),
