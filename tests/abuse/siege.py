@@ -50,6 +50,8 @@ _REPEATABLE = {
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.DEADLINE_EXCEEDED,
 }
+#: A chunk that is a whole gzip member of 1 MiB: one behind the other they are one body without an end.
+_ZEROS = b"%x\r\n%b\r\n" % (len(_MEMBER := gzip.compress(bytes(1 << 20))), _MEMBER)
 _SHARED_MEMORY = Path("/dev/shm")
 _BAD_WORDS = re.compile(r"Traceback|unexpected error|a part died|a lane died|never retrieved|uncaught", re.IGNORECASE)
 
@@ -89,6 +91,9 @@ def faults() -> list[Action]:
         Drip(chunked, b"0" * 65_536, 0.0),
         Drip(chunked + b"0\r\n", b"a: b\r\n" * 5_000, 0.001),
         Drip(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" * 500, 0.001),
+        Drip(chunked + b"1", b";a=b" * 10_000, 0.0),
+        Drip(chunked.replace(b"Transfer", b"Content-Encoding: gzip\r\nTransfer"), _ZEROS, 0.0),
+        Raw(head + b"Content-Length: 100\r\n\r\n{"),
         Raw(chunked + b"FFFFFFFFFF\r\n" + b"x" * 2_000_000),
         Raw(b"\x00\xff what?\r\n\r\n"),
         Reply(503, gzip.compress(bytes(100 << 20), 1), {"Content-Encoding": "gzip"}),
