@@ -201,9 +201,14 @@ class Remains:
         return first.first, last.first + last.rows - 1
 
     def lost_of(self, found: int) -> int:
-        """How many events the journal held beside those that were found; what stood aside was found apart from it."""
+        """How many events the journal held beside those that were found, and how many stood aside beside those.
+
+        Of one that was in both and is gone from both, both are counted: which ones stood aside is not known any more.
+        """
         first, last = self.expected()
-        return max(0, last - first + 1 - (found - sum(map(len, self._deferred.values()))))
+        aside = sum(map(len, self._deferred.values()))
+        stood_aside = sum(lane.deferred for lane in self.facts.lanes.values())
+        return max(0, last - first + 1 - (found - aside)) + max(0, stood_aside - aside)
 
     def holes(self) -> list[tuple[int, int]]:
         """Stretches of seqs, both ends included, of which no page is left."""

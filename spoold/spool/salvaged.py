@@ -18,7 +18,7 @@ class Salvage(NamedTuple):
         settled: That no lane had pending; they stay where they are.
         dead: Dead letters brought over.
         damaged: Rows that can't be read, or whose checksum is wrong.
-        lost: Events that were not found.
+        lost: Events that were not found, and that stood aside and were not found there.
         holes: Seqs of which nothing is left, as ``40-51,77-77``.
         finished_at_ms: Wall clock; None while it runs.
     """

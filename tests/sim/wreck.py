@@ -35,6 +35,7 @@ class Wreck:
         wanted: By event id: the lanes that had it pending.
         seqs: Where each event of the journal stood.
         last_seq: Of the journal.
+        deferred: Who stood aside and was pending, once for each lane.
         touched: Ids of events of which the damage may have taken something.
         is_log_hit: It hit the log: what only that held may be gone, in silence where it was the last of it.
         is_midst_hit: It hit a transaction of the log that two others follow: what damages the end of one damages what
@@ -48,6 +49,7 @@ class Wreck:
     wanted: dict[bytes, frozenset[str]]
     seqs: dict[bytes, int]
     last_seq: int
+    deferred: list[bytes]
     touched: set[bytes] = field(default_factory=set)
     is_log_hit: bool = False
     is_midst_hit: bool = False
@@ -126,6 +128,7 @@ def _look(scratch: Path) -> tuple[Wreck, list[tuple[bytes, frozenset[int]]], set
     wanted: dict[bytes, set[str]] = {event_id: set() for event_id in records}
     for seq, data in journal:
         wanted[data[ID_BYTES]] = {lane.name for lane in state.lanes.values() if wants(lane, seq)}
+    deferred = [record[ID_BYTES] for _, _, kind, record in asides if kind == "deferred"]
     for _, lane, kind, record in asides:
         if kind == "deferred":
             wanted.setdefault(record[ID_BYTES], set()).add(lane)
@@ -137,7 +140,7 @@ def _look(scratch: Path) -> tuple[Wreck, list[tuple[bytes, frozenset[int]]], set
     facts = {1, _POINTER_MAP} | tree_pages(image, 1)
     facts |= {roots[name] for name in _FACTS if name in roots}
     frozen = {event_id: frozenset(lanes) for event_id, lanes in wanted.items()}
-    wreck = Wreck(records, frozen, {data[ID_BYTES]: seq for seq, data in journal}, state.spool.last_seq)
+    wreck = Wreck(records, frozen, {data[ID_BYTES]: seq for seq, data in journal}, state.spool.last_seq, deferred)
     wreck.paused = frozenset(lane.name for lane in state.lanes.values() if lane.is_paused)
     return wreck, pages, facts, image, frames
 
