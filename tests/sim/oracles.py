@@ -54,8 +54,9 @@ def check_in_doubt(machine: Machine, submitted: list[Submitted], in_doubt: Itera
 
 def is_intact_at(machine: Machine, seq: int) -> bool:
     """Whether the record that stands there has the checksum that it should have."""
-    (data,) = machine.store.connection.execute("SELECT data FROM queue_journal WHERE _id = ?", (seq,)).fetchone()
-    return is_intact(data)
+    row = machine.store.connection.execute("SELECT data FROM queue_journal WHERE _id = ?", (seq,)).fetchone()
+    hold("I2: what is sent or waits is still in the journal", row is not None, seq)
+    return is_intact(row[0])
 
 
 def is_intact(data: bytes) -> bool:
